@@ -1,0 +1,193 @@
+"""Everything that can be observed of the pipeline: one frozen dataclass a fact, handed to one callable.
+
+Metrics and logs are small adapters that read these. Every field that may become a metric label comes from a
+bounded set; none carries a payload, a secret or an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsReceived:
+    """A fetch brought records of one partition."""
+
+    partition: int
+    records: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """One request to the API ended. `outcome`: finished, accepted, running, or a FaultKind."""
+
+    operation: Literal["submit", "poll"]
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """A track waits for its next attempt; it holds no concurrency slot meanwhile. `kind` is a FaultKind."""
+
+    partition: int
+    offset: int
+    kind: str
+    attempts: int
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtAgain:
+    """A submission was repeated although an earlier one may have been billed. `cause` is a FaultKind."""
+
+    partition: int
+    offset: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackDecided:
+    """A decision was made (and waits to be published). The canonical log line."""
+
+    topic: str
+    partition: int
+    offset: int
+    decision_id: str
+    item_id: str
+    decision: str
+    reason: str | None
+    policy: str
+    policy_digest: str
+    output_topic: str
+    status: str
+    tiers: Mapping[str, str]  # tier name -> TierValue
+    error: str | None
+    job_id: str | None
+    attempts: int
+    analysis_seconds: float  # first call to result
+    queued_seconds: float  # received to first call
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """A record could not be read as an event and goes to the dead-letter topic."""
+
+    partition: int
+    offset: int
+    code: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFinished:
+    """One publication with its commit ended. `outcome`: committed, failed, fenced."""
+
+    partition: int
+    outcome: Literal["committed", "failed", "fenced"]
+    messages: int
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceFinished:
+    """The assignment changed. Counts of lanes by what happened to them."""
+
+    opened: int
+    kept: int
+    lost: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSealed:
+    """A lane ended. `cause`: moved, fenced, stopped. `dropped` counts calls whose results nobody awaits any more."""
+
+    partition: int
+    cause: Literal["moved", "fenced", "stopped"]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionHeld:
+    """No new call starts: the cause is the operator's (FaultKind with `holds`). `detail` is safe to show."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionResumed:
+    """A probe succeeded; calls start again."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The worker begins to drain. `cause`: signal, or the fault's class name."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The worker ended. `dropped` counts tracks whose work was thrown away (it will be done again)."""
+
+    dropped: int
+    seconds: float
+
+
+Fact = (
+    RecordsReceived
+    | CallFinished
+    | RetryScheduled
+    | BoughtAgain
+    | TrackDecided
+    | DeadLettered
+    | CommitFinished
+    | RebalanceFinished
+    | LaneSealed
+    | AdmissionHeld
+    | AdmissionResumed
+    | Stopping
+    | Stopped
+)
+Observe = Callable[[Fact], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One partition as it stands now. Offsets are Kafka offsets; `oldest_seconds` is None with nothing open."""
+
+    topic: str
+    partition: int
+    suspended: bool
+    paused: bool
+    watermark: int | None  # the committed offset: next to read after a restart
+    highest_completed: int | None
+    queued: int
+    in_flight: int
+    retrying: int
+    unpublished: int
+    buffered_bytes: int
+    oldest_seconds: float | None  # since the oldest unfinished record was received
+    metadata_used: float  # share of the commit metadata limit, 0-1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """The whole worker as it stands now."""
+
+    state: Literal["starting", "running", "draining", "stopped"]
+    lanes: tuple[LaneStatus, ...]
+    in_flight: int
+    concurrency_limit: int
+    held: str | None  # FaultKind with `holds`, while admission is stopped
+    held_detail: str | None
+    fetch_age_seconds: float | None  # since the consumer loop last turned

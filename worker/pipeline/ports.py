@@ -1,0 +1,101 @@
+"""What the pipeline needs of the outside: narrow Protocols, implemented in adapters, joined in app.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from worker.domain.record import Message, Record
+    from worker.domain.submission import TrackSubmitted
+    from worker.flow.replies import Reply
+
+
+class Analyst(Protocol):
+    """The analysis API. Never raises for what the API or the network does: that is a Fault in the Reply."""
+
+    async def submit(self, track: TrackSubmitted) -> Reply:
+        """Buy one analysis. Finished (generation 1), Accepted (generation 2) or Fault."""
+        ...
+
+    async def poll(self, job_id: str) -> Reply:
+        """Ask for an accepted job: Finished, Running or Fault. Free of charge, not of quota."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A partition's commit point: the next offset to read, and the metadata that goes with it."""
+
+    offset: int
+    metadata: str = ""
+
+
+class PublishFailedError(Exception):
+    """The outcome is unknown or the publication failed; this publisher is done for. Settle with a new one."""
+
+
+class FencedError(Exception):
+    """Another owner has taken the partition: whatever is unpublished here is not ours to publish."""
+
+
+class Publisher(Protocol):
+    """The one writer of one lane: messages and commit point become visible together, or not at all."""
+
+    async def start(self) -> None:
+        """Become the partition's writer: fences and settles any predecessor. Raises PublishFailedError."""
+        ...
+
+    async def publish(self, messages: Sequence[Message], commit: Committed) -> None:
+        """Publish and commit. Raises PublishFailedError or FencedError."""
+        ...
+
+    async def close(self) -> None:
+        """Give up whatever is open. Bounded; never raises."""
+        ...
+
+
+class Rebalanced(Protocol):
+    """What the source calls around a rebalance; both are awaited before the group goes on."""
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """These partitions may go elsewhere."""
+        ...
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """This is the whole assignment now. Fetching is paused until the pipeline resumes it."""
+        ...
+
+
+class Source(Protocol):
+    """The consumer of one input topic."""
+
+    async def start(self, rebalanced: Rebalanced) -> None:
+        """Join the group."""
+        ...
+
+    async def fetch(self) -> Sequence[tuple[int, Sequence[Record]]]:
+        """Records of the partitions that are not paused, by partition, in offset order. Returns within a second."""
+        ...
+
+    async def committed(self, partition: int) -> Committed | None:
+        """The stable commit point, None where the group never committed."""
+        ...
+
+    async def seek(self, partition: int, offset: int | None) -> int:
+        """Fetch from here next (None: from the configured reset position); returns the offset."""
+        ...
+
+    def pause(self, partition: int) -> None:
+        """Fetch no more of this partition until resume."""
+        ...
+
+    def resume(self, partition: int) -> None:
+        """Fetch this partition again."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group. Bounded; never raises."""
+        ...
