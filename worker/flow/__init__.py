@@ -1,0 +1,1 @@
+"""Pure: what may start, wait, go faster, be published and be committed."""

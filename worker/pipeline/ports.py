@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
 
     from worker.domain.record import Message, Record
     from worker.domain.submission import TrackSubmitted
+    from worker.flow.publication import Committed
     from worker.flow.replies import Reply
 
 
@@ -23,22 +23,6 @@ class Analyst(Protocol):
     async def poll(self, job_id: str) -> Reply:
         """Ask for an accepted job: Finished, Running or Fault. Free of charge, not of quota."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A partition's commit point: the next offset to read, and the metadata that goes with it."""
-
-    offset: int
-    metadata: str = ""
-
-
-class PublishFailedError(Exception):
-    """The outcome is unknown or the publication failed; this publisher is done for. Settle with a new one."""
-
-
-class FencedError(Exception):
-    """Another owner has taken the partition: whatever is unpublished here is not ours to publish."""
 
 
 class Publisher(Protocol):
@@ -60,12 +44,12 @@ class Publisher(Protocol):
 class Rebalanced(Protocol):
     """What the source calls around a rebalance; both are awaited before the group goes on."""
 
-    async def revoked(self, partitions: Collection[int]) -> None:
-        """These partitions may go elsewhere."""
+    async def revoked(self, partitions: Collection[int], *, lost: bool) -> None:
+        """These partitions may go elsewhere; `lost`: the group has gone on without us, they are gone already."""
         ...
 
     async def assigned(self, partitions: Collection[int]) -> None:
-        """This is the whole assignment now. Fetching is paused until the pipeline resumes it."""
+        """These are all partitions assigned now. Fetching is paused until the pipeline resumes it."""
         ...
 
 
@@ -81,7 +65,7 @@ class Source(Protocol):
         ...
 
     async def committed(self, partition: int) -> Committed | None:
-        """The stable commit point, None where the group never committed."""
+        """The stable commit point, None where the group never committed. Raises SourceFailedError."""
         ...
 
     async def seek(self, partition: int, offset: int | None) -> int:

@@ -1,0 +1,227 @@
+"""The consumer: partitions in, records out, the group's commit points read back.
+
+aiokafka swallows what its rebalance listener raises; here it is kept and raised by the next `fetch`, which ends the
+process. `fetch` is never cancelled by a time-out of ours: that would switch aiokafka's poll interval off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from worker.domain.record import Record
+from worker.flow.publication import Committed, SourceFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
+
+    from aiokafka import ConsumerRecord
+    from aiokafka.structs import OffsetAndMetadata
+
+    from worker.adapters.kafka.connection import Connection
+
+
+class Rebalanced(Protocol):
+    """What is called around a rebalance; both are awaited before the group goes on."""
+
+    async def revoked(self, partitions: Collection[int], *, lost: bool) -> None:
+        """These partitions may go elsewhere; `lost`: they are gone already."""
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """These are all partitions assigned now."""
+
+
+FETCH_MILLISECONDS = 500
+MAX_PARTITION_FETCH_BYTES = 1 << 20
+ASK_SECONDS = 10.0
+STOP_SECONDS = 5.0
+STABLE_READ_SECONDS = 0.5
+_FETCH_API_KEY, _FETCH_MIN_VERSION_OF_4_0 = 1, 4  # KIP-896 removed the older ones in 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """Membership in the consumer group; times in seconds."""
+
+    topic: str
+    group_id: str
+    group_instance_id: str | None
+    auto_offset_reset: str
+    session_timeout_seconds: float
+    rebalance_timeout_seconds: float
+
+
+class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
+    """Implements the pipeline's Source over one consumer and one admin client."""
+
+    def __init__(self, connection: Connection, group: GroupConfig) -> None:
+        self._group = group
+        self._admin = AIOKafkaAdminClient(**connection.arguments())
+        self._consumer = AIOKafkaConsumer(
+            **connection.arguments(),
+            group_id=group.group_id,
+            group_instance_id=group.group_instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset=group.auto_offset_reset,
+            isolation_level="read_committed",  # upstream services may publish in transactions, too
+            session_timeout_ms=round(group.session_timeout_seconds * 1000),
+            heartbeat_interval_ms=round(group.session_timeout_seconds * 1000 / 4),
+            rebalance_timeout_ms=round(group.rebalance_timeout_seconds * 1000),
+            max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
+            partition_assignment_strategy=(RangePartitionAssignor,),  # sticky keeps class-level state in aiokafka
+        )
+        self._rebalanced: Rebalanced | None = None
+        self._fault: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"<KafkaSource {self._group.topic} group={self._group.group_id}>"
+
+    async def start(self, rebalanced: Rebalanced) -> None:
+        """Join the group."""
+        self._rebalanced = rebalanced
+        await self._admin.start()
+        self._consumer.subscribe([self._group.topic], listener=self)
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Leave the group, within a bound."""
+        for client in (self._consumer.stop, self._admin.close):
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await client()
+            except (KafkaError, TimeoutError, OSError):
+                continue  # the broker is away: the session time-out ends our membership
+
+    # Records.
+
+    async def fetch(self) -> Sequence[tuple[int, Sequence[Record]]]:
+        """Everything fetched by now, or after half a second nothing. Raises what a rebalance callback raised."""
+        batches = await self._consumer.getmany(timeout_ms=FETCH_MILLISECONDS)
+        if self._fault is not None:
+            raise self._fault
+        return [(tp.partition, [_record(message) for message in messages]) for tp, messages in batches.items()]
+
+    def pause(self, partition: int) -> None:
+        """Fetch no more; nothing to do for a partition that is not ours any more."""
+        try:
+            self._consumer.pause(self._input(partition))
+        except IllegalStateError:
+            return
+
+    def resume(self, partition: int) -> None:
+        """Fetch again; nothing to do for a partition that is not ours any more."""
+        try:
+            self._consumer.resume(self._input(partition))
+        except IllegalStateError:
+            return
+
+    # Offsets.
+
+    async def committed(self, partition: int) -> Committed | None:
+        """The stable commit point. Brokers before 4.0 may show a settled transaction's offsets a moment late."""
+        committed = await self._ask_committed(partition)
+        while not self._commits_are_stable():
+            await asyncio.sleep(STABLE_READ_SECONDS)
+            again = await self._ask_committed(partition)
+            if again == committed:
+                break
+            committed = again
+        return committed
+
+    async def _ask_committed(self, partition: int) -> Committed | None:
+        tp = self._input(partition)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                offsets = await self._admin.list_consumer_group_offsets(self._group.group_id, partitions=[tp])
+        # AttributeError: aiokafka 0.14 reads a partition's error from the wrong object
+        except (KafkaError, TimeoutError, OSError, AttributeError) as exc:
+            raise SourceFailedError(f"the group's offsets cannot be read: {type(exc).__name__}") from exc
+        if tp not in offsets:  # aiokafka does not look at the reply's own error
+            raise SourceFailedError("the group's offsets cannot be read: the coordinator is not ready")
+        found = offsets[tp]
+        return Committed(found.offset, found.metadata or "") if found.offset >= 0 else None
+
+    def _commits_are_stable(self) -> bool:
+        connections = self._admin._client._conns.values()  # noqa: SLF001 - aiokafka tells the versions nowhere else
+        lowest = [connection._versions.get(_FETCH_API_KEY, (0, 0))[0] for connection in connections]  # noqa: SLF001
+        return bool(lowest) and min(lowest) >= _FETCH_MIN_VERSION_OF_4_0
+
+    async def seek(self, partition: int, offset: int | None) -> int:
+        """Fetch from here next; without an offset from where the group's reset setting says."""
+        tp = self._input(partition)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                position: int = offset if offset is not None else await self._reset_offset(tp)
+            self._consumer.seek(tp, position)
+        except (KafkaError, IllegalStateError, TimeoutError, OSError) as exc:
+            raise SourceFailedError(f"cannot seek: {type(exc).__name__}") from exc
+        return position
+
+    async def _reset_offset(self, tp: TopicPartition) -> int:
+        match self._group.auto_offset_reset:
+            case "earliest":
+                offsets = await self._consumer.beginning_offsets([tp])
+            case "latest":
+                offsets = await self._consumer.end_offsets([tp])
+            case _:
+                raise NoCommittedOffsetError(tp)
+        position: int = offsets[tp]
+        return position
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit as the group's member (at-least-once mode); the caller bounds it: aiokafka retries for ever."""
+        await self._consumer.commit(dict(offsets))
+
+    def _input(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._group.topic, partition)
+
+    # Rebalances.
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Called by aiokafka before it joins again; not called by stop()."""
+        # aiokafka has no on_partitions_lost: a member whose id was reset has been expelled already.
+        lost = self._consumer._coordinator.generation < 0  # noqa: SLF001 - see above
+        if self._rebalanced is not None and revoked:
+            await self._guarded(self._rebalanced.revoked([tp.partition for tp in revoked], lost=lost))
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pause first: a rebalance un-pauses everything and resets positions."""
+        for tp in assigned:
+            self.pause(tp.partition)
+        if self._rebalanced is not None:
+            await self._guarded(self._rebalanced.assigned([tp.partition for tp in assigned]))
+
+    async def _guarded(self, callback: Awaitable[None]) -> None:
+        try:
+            await callback
+        except BaseException as exc:
+            self._fault = self._fault or exc
+            raise
+
+
+class NoCommittedOffsetError(Exception):
+    """KAFKA_AUTO_OFFSET_RESET is none and the group has no offset: the operator must choose where to begin."""
+
+    def __init__(self, tp: TopicPartition) -> None:
+        super().__init__(
+            f"the group has no committed offset for {tp.topic}/{tp.partition} and KAFKA_AUTO_OFFSET_RESET is none: "
+            "set it to earliest or latest, or commit an offset with kafka-consumer-groups"
+        )
+
+
+def _record(message: ConsumerRecord) -> Record:
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.timestamp,
+        message.key,
+        message.value,
+        tuple(message.headers),
+    )

@@ -1,0 +1,217 @@
+"""The loop: fetch, hand to lanes, wake the calls; lanes come and go with the assignment; drain at the end.
+
+- `revoked` returns only when every lane has settled or the deadline for it has passed: work that only this process
+  knows of is not left for another owner to buy again.
+- `assigned` only sorts lanes and returns at once: aiokafka sends no heartbeat while it runs. Opening and readmitting
+  happen in tasks that check whether their assignment still stands.
+- Stopping: admission ends, lanes settle, the group is left, tasks end. Anything unexpected ends the whole group of
+  tasks; the commit point is safe by construction, so the process may simply die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.flow.ledger import State
+from worker.pipeline.facts import RebalanceFinished, Stopped, Stopping, WorkerStatus
+from worker.pipeline.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Literal
+
+    from worker.flow.ledger import Limits
+    from worker.pipeline.calls import Calls
+    from worker.pipeline.facts import Observe
+    from worker.pipeline.ports import Publisher, Source
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Bounds of the whole process; `limits` are each lane's."""
+
+    topic: str
+    limits: Limits
+    commit_interval_seconds: float
+    drain_seconds: float
+    rebalance_drain_seconds: float
+    max_buffered_records: int
+    max_buffered_bytes: int
+
+
+MIN_BUFFERED_RECORDS = 16  # per lane, however many lanes share the process's bound
+
+
+class Worker:
+    """See the module's rules."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        source: Source,
+        new_publisher: Callable[[int], Publisher],
+        calls: Calls,
+        observe: Observe,
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._new_publisher = new_publisher
+        self._calls = calls
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._lanes: dict[int, Lane] = {}
+        self._assignment: frozenset[int] = frozenset()
+        self._stop_asked = asyncio.Event()
+        self._rebalance_began = self._loop.time()
+        self._fetched_at: float | None = None
+        self._state: Literal["starting", "running", "draining", "stopped"] = "starting"
+        self._cause = ""
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._state} lanes={sorted(self._lanes)} {self._calls!r}>"
+
+    async def run(self) -> int:
+        """Work until `stop` is called; returns how many tracks' work was dropped at the drain deadline.
+
+        Raises an ExceptionGroup for any fault of our own.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._calls.begin(tasks)
+            await self._source.start(self)
+            consuming = tasks.create_task(self._consume())
+            await self._stop_asked.wait()
+            began = self._loop.time()
+            dropped = await self._drain()
+            consuming.cancel()
+            await self._source.stop()
+            self._observe(Stopped(dropped, self._loop.time() - began))
+            self._seal_all()
+            self._calls.end()
+        self._state = "stopped"
+        return dropped
+
+    def stop(self, cause: str) -> None:
+        """Begin to drain."""
+        self._cause = self._cause or cause
+        self._stop_asked.set()
+
+    async def _consume(self) -> None:
+        while True:
+            for partition, records in await self._source.fetch():
+                lane = self._lanes.get(partition)
+                if lane is not None:
+                    lane.receive(records)
+            self._fetched_at = self._loop.time()
+            self._calls.wake()
+
+    # Stopping.
+
+    async def _drain(self) -> int:
+        self._state = "draining"
+        self._observe(Stopping(self._cause))
+        await self._settle_all(self._config.drain_seconds)
+        ledgers = [lane.ledger for lane in self._lanes.values() if lane.ledger is not None]
+        return sum(ledger.in_purchase + ledger.count(State.FINISHED) for ledger in ledgers)
+
+    async def _settle_all(self, seconds: float) -> None:
+        """Let what runs finish and be published, for so long."""
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            lane.suspend()
+        try:
+            async with asyncio.timeout(seconds):
+                for lane in lanes:
+                    await lane.settled()
+        except TimeoutError:
+            return  # what is left is counted by the caller, and done again by the next owner
+
+    def _seal_all(self) -> None:
+        for lane in list(self._lanes.values()):
+            self._seal(lane, "stopped")
+
+    # Rebalances: called by the source.
+
+    async def revoked(self, partitions: Collection[int], *, lost: bool) -> None:
+        """Settle before the group goes on; where it has gone on already there is nothing to wait for."""
+        self._rebalance_began = self._loop.time()
+        self._assignment = frozenset()
+        lanes = [self._lanes[partition] for partition in partitions if partition in self._lanes]
+        for lane in lanes:
+            lane.suspend()
+            if lane.ledger is None:
+                self._seal(lane, "moved")
+        if not lost:
+            await self._settle_all(self._config.rebalance_drain_seconds)
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Sort the lanes: kept, lost, new."""
+        self._assignment = frozenset(partitions)
+        moved = [lane for partition, lane in self._lanes.items() if partition not in self._assignment]
+        for lane in moved:
+            self._seal(lane, "moved")
+        kept = list(self._lanes.values())
+        opened: list[Lane] = []
+        if self._tasks is not None and self._state != "draining":
+            self._state = "running"
+            for lane in kept:
+                self._tasks.create_task(lane.readmit())
+            opened = [self._open(self._tasks, partition) for partition in sorted(self._assignment - set(self._lanes))]
+            self._share_bounds()
+        seconds = self._loop.time() - self._rebalance_began
+        self._observe(RebalanceFinished(len(opened), len(kept), len(moved), seconds))
+
+    def _open(self, tasks: asyncio.TaskGroup, partition: int) -> Lane:
+        lane = self._lanes[partition] = Lane(
+            self._config.topic,
+            partition,
+            source=self._source,
+            new_publisher=self._new_publisher,
+            limits=self._config.limits,
+            commit_interval_seconds=self._config.commit_interval_seconds,
+            observe=self._observe,
+            on_lost=self._replace,
+        )
+        self._calls.join(lane)
+        tasks.create_task(lane.run())
+        return lane
+
+    def _seal(self, lane: Lane, cause: Literal["moved", "stopped"]) -> None:
+        lane.seal(cause)
+        self._forget(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        if self._lanes.get(lane.partition) is lane:
+            del self._lanes[lane.partition]
+            self._calls.leave(lane)
+
+    def _replace(self, lane: Lane) -> None:
+        """A lane was fenced: forget it, and where the partition is still ours begin anew from what was committed."""
+        self._forget(lane)
+        if self._tasks is not None and lane.partition in self._assignment and self._state == "running":
+            self._open(self._tasks, lane.partition)
+            self._share_bounds()
+
+    def _share_bounds(self) -> None:
+        lanes = max(1, len(self._lanes))
+        records = max(MIN_BUFFERED_RECORDS, self._config.max_buffered_records // lanes)
+        for lane in self._lanes.values():
+            lane.bound(records, self._config.max_buffered_bytes // lanes)
+
+    def status(self) -> WorkerStatus:
+        """The whole worker as it stands now."""
+        held = self._calls.admission.held
+        fetched_at = self._fetched_at
+        return WorkerStatus(
+            state=self._state,
+            lanes=tuple(lane.status() for _, lane in sorted(self._lanes.items())),
+            in_flight=self._calls.in_flight,
+            concurrency_limit=self._calls.slots,
+            held=held.kind.value if held else None,
+            held_detail=held.detail if held else None,
+            fetch_age_seconds=self._loop.time() - fetched_at if fetched_at is not None else None,
+        )
