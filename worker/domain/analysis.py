@@ -30,6 +30,25 @@ class AnalysisStatus(StrEnum):
     TIMEOUT = "timeout"  # no result before the record's deadline
 
 
+class Tier(StrEnum):
+    """The three tiers, each calibrated to its own false positive rate; no tier follows from another."""
+
+    PRESS_SAFE = "press_safe"
+    HUMAN_SAFE = "human_safe"
+    RECALL = "recall"
+
+
+class OriginClass(StrEnum):
+    """What an origin says about who made the track."""
+
+    HUMAN = "human"
+    GENERATOR = "generator"  # any word that is neither human nor one of UNDECIDED_ORIGINS
+    UNDECIDED = "undecided"  # null, absent, or a word that names nobody
+
+
+UNDECIDED_ORIGINS = frozenset({"", "uncertain", "unknown"})
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """One finished analysis, or the reason why there is none.
@@ -61,3 +80,23 @@ class Analysis:
     job_id: str | None = None
     error: str | None = None
     mock: bool = False
+
+    @property
+    def tiers(self) -> dict[str, TierValue]:
+        """Every tier with its value. Plain strings as keys: orjson takes no others."""
+        return {
+            Tier.PRESS_SAFE.value: self.press_safe,
+            Tier.HUMAN_SAFE.value: self.human_safe,
+            Tier.RECALL.value: self.recall,
+        }
+
+    @property
+    def origin_class(self) -> OriginClass:
+        """Who the origin names.
+
+        The set of words is open, so a word that nobody documented counts as a generator's name.
+        """
+        word = (self.origin or "").strip().casefold()
+        if word in UNDECIDED_ORIGINS:
+            return OriginClass.UNDECIDED
+        return OriginClass.HUMAN if word == OriginClass.HUMAN else OriginClass.GENERATOR

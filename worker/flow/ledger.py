@@ -21,70 +21,20 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from worker.flow import commit_point
-from worker.flow.commit_point import BUDGET_BYTES, WINDOW, CommitPoint
+from worker.flow.commit_point import BUDGET_BYTES, CommitPoint
+from worker.flow.entry import Batch, Entry, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from worker.domain.record import Message, Record
-    from worker.flow.course import Course
+    from worker.flow.entry import Limits
 
 ADMIT_BELOW = 0.75  # share of the metadata budget in use at which nothing more starts
-
-
-class State(Enum):
-    """Where an incomplete record stands."""
-
-    BLOCKED = "blocked"  # behind an earlier record with its key
-    READY = "ready"
-    RUNNING = "running"  # holds a concurrency slot
-    WAITING = "waiting"  # for its next attempt, without a slot
-    FINISHED = "finished"  # its outcome waits to be published
-
-
-class Entry:
-    """One incomplete record. Only the ledger writes it."""
-
-    __slots__ = ("course", "job_id", "message", "received_at", "record", "size_bytes", "state")
-
-    def __init__(self, record: Record, received_at: float, job_id: str | None) -> None:
-        self.record = record
-        self.received_at = received_at
-        self.job_id = job_id
-        self.course: Course | None = None  # its retries so far, kept here for whoever runs it
-        self.state = State.BLOCKED
-        self.message: Message | None = None
-        self.size_bytes = record.size_bytes
-
-    def __repr__(self) -> str:
-        return f"<Entry {self.record.partition}@{self.record.offset} {self.state.value}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one partition. `job_reserve_bytes`: metadata kept free for each job id still to come (0: no jobs)."""
-
-    window: int = WINDOW
-    unpublished: int = 4096
-    batch_records: int = 1024
-    batch_bytes: int = 8 << 20
-    job_reserve_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one transaction publishes, and the commit point that becomes true with it."""
-
-    entries: tuple[Entry, ...]
-    messages: tuple[Message, ...]
-    commit: CommitPoint
-    jobs_version: int
 
 
 class Ledger:

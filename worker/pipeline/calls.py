@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from worker.domain.submission import TrackSubmitted
     from worker.flow.admission import Admission
     from worker.flow.course import RetryPolicy, Step
-    from worker.flow.ledger import Entry
+    from worker.flow.entry import Entry
     from worker.flow.pacing import AnalysisTime, Pacer
     from worker.flow.replies import Reply
     from worker.pipeline.facts import Observe

@@ -163,21 +163,25 @@ Observe = Callable[[Fact], None]
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One partition as it stands now. Offsets are Kafka offsets; `oldest_seconds` is None with nothing open."""
+    """One partition as it stands now; the defaults are those of a lane that is being opened.
+
+    `watermark` is the committed offset: next to read after a restart. `oldest_seconds` counts from the receipt of the
+    oldest unfinished record. `metadata_used` is the share of the commit metadata's limit, 0-1.
+    """
 
     topic: str
     partition: int
-    suspended: bool
-    paused: bool
-    watermark: int | None  # the committed offset: next to read after a restart
-    highest_completed: int | None
-    queued: int
-    in_flight: int
-    retrying: int
-    unpublished: int
-    buffered_bytes: int
-    oldest_seconds: float | None  # since the oldest unfinished record was received
-    metadata_used: float  # share of the commit metadata limit, 0-1
+    suspended: bool = True
+    paused: bool = True
+    watermark: int | None = None
+    highest_completed: int | None = None
+    queued: int = 0
+    in_flight: int = 0
+    retrying: int = 0
+    unpublished: int = 0
+    buffered_bytes: int = 0
+    oldest_seconds: float | None = None
+    metadata_used: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

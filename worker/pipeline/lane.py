@@ -17,16 +17,16 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from worker.flow.commit_point import CommitPoint, decode, encode
-from worker.flow.ledger import Ledger, State
+from worker.flow.ledger import Ledger
 from worker.flow.publication import Committed, FencedError, PublishFailedError, SourceFailedError
-from worker.pipeline.facts import CommitFinished, LaneSealed, LaneStatus, RecordsReceived
+from worker.pipeline.facts import CommitFinished, LaneSealed, RecordsReceived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Literal
 
     from worker.domain.record import Message, Record
-    from worker.flow.ledger import Batch, Entry, Limits
+    from worker.flow.entry import Batch, Entry, Limits
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Source
 
@@ -66,9 +66,9 @@ class Lane:
         self._assigned = asyncio.Event()
         self._fenced = False
         self._next_publication_at = float("-inf")
-        self._committed: Committed | None = None
+        self.committed: Committed | None = None
         self._stay: object | None = None  # of the current assignment; a deferred step checks that its own still stands
-        self._paused = True
+        self.paused = True
         self._high_records, self._high_bytes = 1, 1
         self.ledger: Ledger | None = None
         self.flowing = False
@@ -101,7 +101,7 @@ class Lane:
         await self._flow()
 
     async def _read_start(self) -> CommitPoint:
-        self._committed = committed = await self._take_over()
+        self.committed = committed = await self._take_over()
         if committed is not None:
             return decode(committed.offset, committed.metadata)
         return CommitPoint(await self._source.seek(self.partition, None))
@@ -129,12 +129,12 @@ class Lane:
             return
         await self._source.seek(self.partition, self.ledger.next_offset)
         self._source.resume(self.partition)
-        self._paused, self.flowing = False, True
+        self.paused, self.flowing = False, True
         self.changed()
 
     def suspend(self) -> None:
         """Start nothing more: the partition may go elsewhere. What runs goes on."""
-        self._stay, self.flowing, self._paused = None, False, True
+        self._stay, self.flowing, self.paused = None, False, True
         self._source.pause(self.partition)
         self._assigned.clear()
         self._hurry.set()
@@ -148,7 +148,7 @@ class Lane:
             committed = await self._insisting(lambda: self._source.committed(self.partition))
             if self._stay is not stay or self.sealed:
                 return
-            if committed != self._committed:
+            if committed != self.committed:
                 self._lose()
                 return
             await self._flow()
@@ -181,7 +181,7 @@ class Lane:
         self._observe(RecordsReceived(self.partition, len(records), sum(record.size_bytes for record in records)))
         if self.ledger.buffered >= self._high_records or self.ledger.buffered_bytes >= self._high_bytes:
             self._source.pause(self.partition)
-            self._paused = True
+            self.paused = True
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
@@ -207,11 +207,11 @@ class Lane:
 
     def _relieve(self) -> None:
         ledger = self.ledger
-        if not self._paused or not self.flowing or ledger is None:
+        if not self.paused or not self.flowing or ledger is None:
             return
         if ledger.buffered <= self._high_records // 2 and ledger.buffered_bytes <= self._high_bytes // 2:
             self._source.resume(self.partition)
-            self._paused = False
+            self.paused = False
 
     # Publication.
 
@@ -277,7 +277,7 @@ class Lane:
             committed = await self._insisting(self._take_over)
             if self.sealed or committed == wanted:
                 return not self.sealed
-            if committed != self._committed:
+            if committed != self.committed:
                 self._lose()
                 return False
             if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
@@ -288,42 +288,6 @@ class Lane:
         if self.ledger is None or self.sealed:
             return
         self.ledger.committed(batch)
-        self._committed = wanted
+        self.committed = wanted
         self._relieve()
         self.changed()
-
-    def status(self) -> LaneStatus:
-        """The partition as it stands now."""
-        ledger = self.ledger
-        if ledger is None:
-            return LaneStatus(
-                self.topic,
-                self.partition,
-                True,
-                True,
-                None,
-                None,
-                0,
-                0,
-                0,
-                0,
-                0,
-                None,
-                0.0,  # noqa: FBT003
-            )
-        oldest = ledger.oldest
-        return LaneStatus(
-            topic=self.topic,
-            partition=self.partition,
-            suspended=not self.flowing,
-            paused=self._paused,
-            watermark=self._committed.offset if self._committed else None,
-            highest_completed=ledger.highest_completed,
-            queued=ledger.count(State.READY) + ledger.count(State.BLOCKED),
-            in_flight=ledger.count(State.RUNNING),
-            retrying=ledger.count(State.WAITING),
-            unpublished=ledger.count(State.FINISHED),
-            buffered_bytes=ledger.buffered_bytes,
-            oldest_seconds=self._loop.time() - oldest.received_at if oldest else None,
-            metadata_used=ledger.metadata_used,
-        )

@@ -14,15 +14,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.flow.ledger import State
+from worker.flow.entry import State
 from worker.pipeline.facts import RebalanceFinished, Stopped, Stopping, WorkerStatus
 from worker.pipeline.lane import Lane
+from worker.pipeline.status import lane_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Literal
 
-    from worker.flow.ledger import Limits
+    from worker.flow.entry import Limits
     from worker.pipeline.calls import Calls
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Source
@@ -208,7 +209,7 @@ class Worker:
         fetched_at = self._fetched_at
         return WorkerStatus(
             state=self._state,
-            lanes=tuple(lane.status() for _, lane in sorted(self._lanes.items())),
+            lanes=tuple(lane_status(lane, self._loop.time()) for _, lane in sorted(self._lanes.items())),
             in_flight=self._calls.in_flight,
             concurrency_limit=self._calls.slots,
             held=held.kind.value if held else None,

@@ -1,0 +1,74 @@
+# Two commands on a fresh machine: `make demo`, `make test`. `make help` lists the others.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first interpreter that is new enough; `make PYTHON=... setup` names another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+.PHONY: help setup demo test unit java lint format bench readme lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## .venv with everything, from the lock
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing. Debian: apt-get install python3 python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "The venv module is missing. Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## watch the worker decide sample tracks; needs nothing but Python
+	$(BIN)/python -m worker demo
+
+test: setup java ## every test, also those on a real Kafka (Java 17, Maven)
+	$(BIN)/python -m pytest
+
+unit: setup ## the tests that need no broker
+	$(BIN)/python -m pytest -m "not broker"
+
+# Java is installed where this can be done without asking: as root on Debian. Elsewhere the tests must not be skipped.
+java:
+	@if java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' && command -v mvn >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			openjdk-17-jre-headless maven ca-certificates-java; \
+	else \
+		echo "The broker tests need Java 17 or newer and Maven. Debian, as root: apt-get install openjdk-17-jre-headless maven"; \
+		exit 1; \
+	fi
+
+lint: setup ## ruff, mypy strict, layers and style, schemas, README
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_style.py tests/test_readme.py \
+		$(wildcard tests/test_schemas*.py tests/*/test_schemas*.py)
+
+format: setup ## put the sources into the formatter's shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup java ## throughput, CPU, latency, and what kills cost, on a real Kafka
+	$(BIN)/python -m tests.bench.throughput
+	$(BIN)/python -m tests.bench.kills
+
+readme: setup ## write README's generated tables anew
+	$(BIN)/python -m tests.readme --write
+
+lock: setup ## resolve the dependencies anew (needs uv in .venv)
+	$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --all-extras --output-file requirements-dev.txt
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'])" | \
+		$(subst pyproject.toml,-,$(LOCK)) --constraint requirements-dev.txt --output-file requirements-build.txt
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,107 @@
+"""The operator's server: alive while the loop turns, ready while tracks are decided, and why not."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+import aiohttp
+import pytest
+
+from worker.adapters.web import READINESS, OperatorServer
+from worker.flow.faults import FAULTS
+from worker.pipeline.facts import WorkerStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+RUNNING = WorkerStatus("running", (), 0, 64, None, None, 0.1)
+STATES = get_args(get_type_hints(WorkerStatus)["state"])
+HOLDING = [kind.value for kind, row in FAULTS.items() if row.holds]
+
+
+@asynccontextmanager
+async def serving(status: WorkerStatus) -> AsyncIterator[aiohttp.ClientSession]:
+    server = OperatorServer("127.0.0.1", 0, lambda: status, lambda accept: (b"m 1\n", f"text/plain; asked={accept}"))
+    host, port = await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://{host}:{port}") as client:
+            yield client
+    finally:
+        await server.stop()
+        await server.stop()
+
+
+async def get(status: WorkerStatus, path: str) -> tuple[int, Any]:
+    async with serving(status) as client, client.get(path) as reply:
+        return reply.status, await reply.json()
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_ready_means_running(state: Any) -> None:
+    code, body = await get(replace(RUNNING, state=state), "/readyz")
+    reasons = [] if state == "running" else [state]
+    assert (code, body["ready"]) == ((503, False) if reasons else (200, True))
+    assert [each["reason"] for each in body["reasons"]] == reasons
+
+
+@pytest.mark.parametrize("held", HOLDING)
+async def test_held_is_not_ready_and_says_why(held: str) -> None:
+    code, body = await get(replace(RUNNING, held=held, held_detail="HTTP 401"), "/readyz")
+    assert code == 503
+    assert body["reasons"] == [{"reason": held, "meaning": READINESS[held], "detail": "HTTP 401"}]
+
+
+async def test_every_reason_is_told() -> None:
+    _, body = await get(replace(RUNNING, state="draining", held="key_refused"), "/readyz")
+    assert [each["reason"] for each in body["reasons"]] == ["draining", "key_refused"]
+
+
+def test_every_reason_has_its_meaning() -> None:
+    assert set(READINESS) == {*STATES, *HOLDING} - {"running"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (RUNNING, 200),
+        (replace(RUNNING, fetch_age_seconds=60.0), 200),
+        (replace(RUNNING, fetch_age_seconds=60.1), 503),
+        (replace(RUNNING, fetch_age_seconds=None), 200),
+        (replace(RUNNING, held="key_refused"), 200),
+        (replace(RUNNING, state="starting", fetch_age_seconds=None), 200),
+        (replace(RUNNING, state="draining", fetch_age_seconds=80.0), 200),
+    ],
+)
+async def test_alive_unless_the_loop_has_stopped_turning(status: WorkerStatus, code: int) -> None:
+    assert (await get(status, "/livez"))[0] == code
+
+
+async def test_metrics_come_in_the_format_that_was_asked_for() -> None:
+    async with serving(RUNNING) as client, client.get("/metrics", headers={"Accept": "x/y"}) as reply:
+        assert (reply.status, await reply.read()) == (200, b"m 1\n")
+        assert reply.headers["Content-Type"] == "text/plain; asked=x/y"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_head_is_answered_without_a_body(path: str) -> None:
+    async with serving(RUNNING) as client, client.head(path) as reply:
+        assert (reply.status, await reply.read()) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_unknown_path_is_answered_with_those_that_exist(method: str) -> None:
+    async with serving(RUNNING) as client, client.request(method, "/nothing/here") as reply:
+        assert reply.status == 404
+        assert (await reply.json())["paths"] == ["/livez", "/readyz", "/metrics"]
+
+
+async def test_a_taken_port_is_an_error_at_the_start() -> None:
+    first = OperatorServer("127.0.0.1", 0, lambda: RUNNING, lambda _: (b"", "text/plain"))
+    host, port = await first.start()
+    second = OperatorServer(host, port, lambda: RUNNING, lambda _: (b"", "text/plain"))
+    with pytest.raises(OSError, match="address already in use"):
+        await second.start()
+    await second.stop()
+    await first.stop()

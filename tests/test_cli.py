@@ -1,0 +1,90 @@
+"""Commands, their exit codes, and what they print."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker import __version__
+from worker.cli import EXIT_MEANINGS, Exit
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = {"HS_API_KEY": "hidden", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+
+
+def run(tmp_path: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in an empty directory, so that no `.env` is read."""
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *words],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_help_lists_commands_and_exit_codes(tmp_path: Path) -> None:
+    done = run(tmp_path, "--help")
+    assert done.returncode == Exit.OK
+    for word in ("run", "check", "topics", "settings", "policy", "demo", "sandbox", *EXIT_MEANINGS.values()):
+        assert word in done.stdout
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == f"track-intake {__version__}\n"
+
+
+def test_every_exit_code_has_its_meaning() -> None:
+    assert set(EXIT_MEANINGS) == set(Exit)
+
+
+@pytest.mark.parametrize("words", [(), ("nothing",), ("topics", "nothing")])
+def test_a_wrong_command_line_is_usage(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert run(tmp_path, *words).returncode == Exit.USAGE
+
+
+@pytest.mark.parametrize("command", ["run", "check", "topics", "settings"])
+def test_wrong_settings_start_nothing_and_are_all_named(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command, HTTP_PORT="x", HS_CONNECT_TIMEOUT_SECONDS="500")
+    assert done.returncode == Exit.USAGE
+    assert done.stdout == ""
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HS_CONNECT_TIMEOUT_SECONDS"):
+        assert name in done.stderr
+    assert ("HS_API_KEY: " in done.stderr) == (command != "topics")
+
+
+def test_settings_tell_value_and_source_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_CONCURRENCY=9\n")
+    done = run(tmp_path, "settings", **REQUIRED)
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert done.returncode == Exit.OK
+    assert rows["HS_API_KEY"] == ["********", "environment"]
+    assert rows["MAX_CONCURRENCY"] == ["9", ".env"]
+    assert rows["MAX_ATTEMPTS"] == ["5", "default"]
+    assert "hidden" not in done.stdout
+
+
+def test_policy_needs_no_settings_and_keeps_its_own_arguments(tmp_path: Path) -> None:
+    done = run(tmp_path, "policy", "show", "strict")
+    assert done.returncode == Exit.OK
+    assert "strict" in done.stdout
+    assert run(tmp_path, "policy", "show", "nothing").returncode == Exit.USAGE
+
+
+def test_a_light_command_does_not_load_the_clients(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "worker", "policy", "show", "strict"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert not {"aiokafka", "httpx", "aiohttp"} & {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

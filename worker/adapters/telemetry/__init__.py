@@ -1,0 +1,43 @@
+"""Everything observable leaves the worker here: facts come in, metrics and log lines go out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.adapters.telemetry.logs import FactLog, LibraryMessages, build_logger
+from worker.adapters.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from worker.pipeline.facts import Fact, WorkerStatus
+
+
+class Telemetry:
+    """Takes every fact. `log` is for the few lines that are no fact of the pipeline, such as the bound address."""
+
+    def __init__(
+        self,
+        status: Callable[[], WorkerStatus],
+        version: str,
+        log_level: str = "info",
+        log_format: str = "json",
+        stream: BinaryIO | None = None,
+    ) -> None:
+        self.log = build_logger(log_level, log_format, stream)
+        self.metrics = Metrics(status, version)
+        self._write = FactLog(self.log, log_level)
+
+    def __call__(self, fact: Fact) -> None:
+        """Count the fact and write its line."""
+        self.metrics(fact)
+        self._write(fact)
+
+    def take_over_library_logs(self) -> None:
+        """Route what libraries log through the same lines, from warning upwards. Process-wide: app.py calls it."""
+        LibraryMessages(self.log).install()
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """/metrics: body and content type for a scraper's Accept header."""
+        return self.metrics.exposition(accept)

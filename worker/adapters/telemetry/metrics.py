@@ -1,0 +1,166 @@
+"""Facts to Prometheus metrics, in a registry of their own; gauges are read from the status at the scrape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from worker.adapters.telemetry import catalogue as c
+from worker.flow.faults import FAULTS
+from worker.pipeline import facts as f
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from prometheus_client.metrics_core import Metric as Family
+
+STATES = ("starting", "running", "draining", "stopped")
+HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.holds)
+
+
+class Children(dict[tuple[str, ...], Any]):
+    """The children of one family by their label values: `labels()` is paid for once each."""
+
+    def __init__(self, family: Counter | Histogram) -> None:
+        super().__init__()
+        self._family = family
+
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        child = self[labels] = self._family.labels(*labels) if labels else self._family
+        return child
+
+
+class Metrics:
+    """Every counter and histogram of the catalogue, fed by facts."""
+
+    def __init__(self, status: Callable[[], f.WorkerStatus], version: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            f.RecordsReceived: self._records_received,
+            f.CallFinished: self._call_finished,
+            f.RetryScheduled: self._retry_scheduled,
+            f.BoughtAgain: self._bought_again,
+            f.TrackDecided: self._track_decided,
+            f.DeadLettered: self._dead_lettered,
+            f.CommitFinished: self._commit_finished,
+            f.RebalanceFinished: self._rebalance_finished,
+            f.LaneSealed: self._lane_sealed,
+            f.AdmissionHeld: self._admission_held,
+            f.AdmissionResumed: self._admission_resumed,
+        }
+        self.registry.register(StatusCollector(status, version))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def __call__(self, fact: f.Fact) -> None:
+        """Count one fact."""
+        if handler := self._handlers.get(type(fact)):
+            handler(fact)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Body and content type, in the format that the scraper's Accept header asks for."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self.registry), content_type
+
+    def _count(self, metric: c.Metric, *labels: str, by: float = 1) -> None:
+        self._of[metric.name][labels].inc(by)
+
+    def _time(self, metric: c.Metric, seconds: float, *labels: str) -> None:
+        self._of[metric.name][labels].observe(seconds)
+
+    def _records_received(self, fact: f.RecordsReceived) -> None:
+        self._count(c.RECORDS, by=fact.records)
+        self._count(c.RECEIVED_BYTES, by=fact.size_bytes)
+
+    def _call_finished(self, fact: f.CallFinished) -> None:
+        self._count(c.CALLS, fact.operation, fact.outcome)
+        self._time(c.CALL_SECONDS, fact.seconds, fact.operation)
+
+    def _retry_scheduled(self, fact: f.RetryScheduled) -> None:
+        self._count(c.RETRIES, fact.kind)
+
+    def _bought_again(self, fact: f.BoughtAgain) -> None:
+        self._count(c.BOUGHT_AGAIN, fact.cause)
+
+    def _track_decided(self, fact: f.TrackDecided) -> None:
+        self._count(c.DECISIONS, fact.output_topic, fact.decision, fact.reason or "none", fact.policy)
+        self._count(c.ANALYSES, fact.status)
+        for tier, value in fact.tiers.items():
+            self._count(c.TIER_OUTCOMES, tier, value)
+        self._time(c.ATTEMPTS, fact.attempts)
+        self._time(c.ANALYSIS_SECONDS, fact.analysis_seconds)
+        self._time(c.QUEUED_SECONDS, fact.queued_seconds)
+
+    def _dead_lettered(self, fact: f.DeadLettered) -> None:
+        self._count(c.DEAD_LETTERS, fact.code)
+
+    def _commit_finished(self, fact: f.CommitFinished) -> None:
+        self._count(c.COMMITS, fact.outcome)
+        self._time(c.COMMIT_SECONDS, fact.seconds, fact.outcome)
+        if fact.outcome == "committed":
+            self._count(c.PUBLISHED, by=fact.messages)
+
+    def _rebalance_finished(self, fact: f.RebalanceFinished) -> None:
+        self._count(c.REBALANCES)
+        self._time(c.REBALANCE_SECONDS, fact.seconds)
+        for fate, lanes in (("opened", fact.opened), ("kept", fact.kept), ("lost", fact.lost)):
+            self._count(c.LANES_ASSIGNED, fate, by=lanes)
+
+    def _lane_sealed(self, fact: f.LaneSealed) -> None:
+        self._count(c.LANES_SEALED, fact.cause)
+        self._count(c.CALLS_DROPPED, fact.cause, by=fact.dropped)
+
+    def _admission_held(self, fact: f.AdmissionHeld) -> None:
+        self._count(c.HOLDS, fact.reason)
+
+    def _admission_resumed(self, fact: f.AdmissionResumed) -> None:
+        self._count(c.HELD_SECONDS, fact.reason, by=fact.seconds)
+
+
+def _family(metric: c.Metric, registry: CollectorRegistry) -> Counter | Histogram:
+    name = c.PREFIX + metric.name
+    if metric.kind == "counter":
+        return Counter(name, metric.meaning, metric.labels, registry=registry)
+    return Histogram(name, metric.meaning, metric.labels, registry=registry, buckets=metric.buckets)
+
+
+class StatusCollector(Collector):
+    """Gauges of the worker and of each partition, as they stand when they are scraped."""
+
+    def __init__(self, status: Callable[[], f.WorkerStatus], version: str) -> None:
+        self._status = status
+        self._version = version
+
+    def collect(self) -> Iterable[Family]:
+        """Read the status once and show all of it."""
+        status = self._status()
+        yield _gauge(c.BUILD, [((self._version,), 1)])
+        yield _gauge(c.STATE, [((state,), state == status.state) for state in STATES])
+        yield _gauge(c.HELD, [((reason,), reason == status.held) for reason in HOLDING])
+        yield _gauge(c.IN_FLIGHT, [((), status.in_flight)])
+        yield _gauge(c.LIMIT, [((), status.concurrency_limit)])
+        yield _gauge(c.LOOP_AGE, [((), status.fetch_age_seconds)])
+        for field, metric in c.PER_PARTITION.items():
+            yield _gauge(metric, [((lane.topic, str(lane.partition)), getattr(lane, field)) for lane in status.lanes])
+
+    def describe(self) -> Iterable[Family]:
+        """Names for the registry's check; without it the registry would read the status before there is one."""
+        return [_gauge(metric, []) for metric in (*c.WHOLE, *c.PER_PARTITION.values())]
+
+
+def _gauge(metric: c.Metric, samples: list[tuple[tuple[str, ...], float | None]]) -> Family:
+    """One family; a value of None is left out: unknown is not zero."""
+    family = GaugeMetricFamily(metric.full_name, metric.meaning, labels=metric.labels)
+    for labels, value in samples:
+        if value is not None:
+            family.add_metric(labels, float(value))
+    return family

@@ -1,0 +1,99 @@
+"""/livez, /readyz and /metrics for the orchestrator and the scraper, on one small server.
+
+/livez asks "would a restart help?": it fails only when the consumer loop has stopped turning. /readyz asks "does
+this worker decide tracks?": it fails before the start, during the drain, and while the operator has to act. A
+worker that is not ready keeps its partitions: nothing is routed to it by readiness.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.pipeline.facts import WorkerStatus
+
+READINESS: Mapping[str, str] = {
+    "starting": "The worker joins the group and opens its partitions. If it lasts: are the brokers reachable? See the log.",
+    "draining": "The worker was told to stop and lets running calls finish, DRAIN_SECONDS at most.",
+    "stopped": "The worker has ended its work and is about to exit.",
+    "key_refused": "The API refuses HS_API_KEY (401, 403). Set a valid key and restart; nothing is lost.",
+    "credits_exhausted": "The account has no credits left. Buy some; the worker goes on by itself.",
+    "cdn_refused": "The CDN before the API refuses this client. Look at the egress address and proxies.",
+    "misconfigured": "HS_BASE_URL or HS_API_GENERATION does not fit the API. Correct it and restart.",
+}
+
+
+class OperatorServer:
+    """Serves the status that it is handed; `exposition` turns an Accept header into body and content type."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        status: Callable[[], WorkerStatus],
+        exposition: Callable[[str], tuple[bytes, str]],
+        stuck_after_seconds: float = 60.0,
+    ) -> None:
+        self._address = (host, port)
+        self._status = status
+        self._exposition = exposition
+        self._stuck_after_seconds = stuck_after_seconds
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; returns the bound host and port. Raises OSError where the address is taken."""
+        app = web.Application()
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_route("*", "/{path:.*}", self._unknown)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, *self._address).start()
+        host, port = self._runner.addresses[0][:2]
+        return str(host), int(port)
+
+    async def stop(self) -> None:
+        """Stop listening. Does nothing before start and after stop."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        status = self._status()
+        age = status.fetch_age_seconds
+        stuck = status.state == "running" and age is not None and age > self._stuck_after_seconds
+        return _json(503 if stuck else 200, {"alive": not stuck, "consumer_loop_age_seconds": age})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        reasons = unready(self._status())
+        body = {"ready": not reasons, "reasons": reasons}
+        return _json(503 if reasons else 200, body)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._exposition(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _unknown(self, _request: web.Request) -> web.Response:
+        return _json(404, {"error": "not_found", "paths": ["/livez", "/readyz", "/metrics"]})
+
+
+def unready(status: WorkerStatus) -> list[dict[str, str]]:
+    """Why the worker decides no tracks: reason, what it means, and the cause as far as it is known."""
+    reasons = [] if status.state == "running" else [_reason(status.state)]
+    if status.held is not None:
+        reasons.append(_reason(status.held) | {"detail": status.held_detail or ""})
+    return reasons
+
+
+def _reason(name: str) -> dict[str, str]:
+    return {"reason": name, "meaning": READINESS.get(name, "See the log.")}
+
+
+def _json(code: int, body: Mapping[str, Any]) -> web.Response:
+    return web.Response(status=code, body=orjson.dumps(body), content_type="application/json")

@@ -1,0 +1,124 @@
+"""What the settings must satisfy together, and the words in which a mistake is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Values = Mapping[str, Any]
+
+
+def plain_http_url(value: str) -> str:
+    """Accept an http(s) address without user, query or fragment; cut a trailing slash."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its message would quote the value
+        sound = False
+    if not sound or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(_URL)
+    return value.rstrip("/")
+
+
+def split_commas(value: object) -> object:
+    """Read "a, b" as two values; leave what is no string as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def expected(error: ErrorDetails) -> str:
+    """One line: the variable and what was expected, never what was found. Empty if it only follows another."""
+    variable = str(error["loc"][0]).upper()
+    if error["type"] == "default_factory_not_called":
+        return ""
+    if error["type"] == "missing":
+        return f"{variable}: required, and not set"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{variable}: {_TOPIC if variable.startswith('TOPIC') else _SERVERS}"
+    if error["type"].startswith("byte_size"):
+        return f"{variable}: {_BYTES}"
+    text = error["msg"].removeprefix("Value error, ").replace("Input should ", "expected to ")
+    return f"{variable}: {text[0].lower()}{text[1:]}".replace("expected to be ", "expected ")
+
+
+_BYTES = "expected bytes, such as 67108864 or 64MiB"
+_SERVERS = "expected host:port, comma separated"
+_TOPIC = "expected a topic's name: up to 249 letters, digits, dots, dashes and underscores"
+_URL = "expected an http or https address without user, password, query and fragment"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Holds over several fields, `names`; it is silent while one of them is wrong by itself."""
+
+    names: tuple[str, ...]
+    holds: Callable[[Values], bool]
+    says: str
+
+
+def broken_rules(values: Values, unknown: Collection[str]) -> tuple[str, ...]:
+    """Tell of each rule that does not hold, except those about a field in `unknown`."""
+    return tuple(
+        f"{', '.join(name.upper() for name in rule.names)}: {rule.says}"
+        for rule in RULES
+        if not any(name in unknown for name in rule.names) and not rule.holds(values)
+    )
+
+
+def _below(lesser: str, greater: str, why: str) -> Rule:
+    return Rule((lesser, greater), lambda v: v[lesser] < v[greater], f"expected the first below the second: {why}")
+
+
+def _at_most(lesser: str, greater: str, why: str) -> Rule:
+    return Rule((lesser, greater), lambda v: v[lesser] <= v[greater], f"expected the first at most the second: {why}")
+
+
+def _differ(first: str, second: str) -> Rule:
+    return Rule((first, second), lambda v: v[first] != v[second], "expected different topics")
+
+
+def _needs_protocol(name: str, word: str) -> Rule:
+    return Rule(
+        (name, "kafka_security_protocol"),
+        lambda v: v[name] is None or word in v["kafka_security_protocol"],
+        f"expected a protocol with {word}, or the first unset: it would have no effect",
+    )
+
+
+def _needed_for_sasl(name: str) -> Rule:
+    return Rule(
+        (name, "kafka_security_protocol"),
+        lambda v: v[name] is not None or "SASL" not in v["kafka_security_protocol"],
+        "expected the first to be set, as the protocol asks for a login",
+    )
+
+
+_SASL = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
+_TLS = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", "kafka_ssl_password")
+_OUTPUTS = ("topic_approve", "topic_review", "topic_reject")
+
+RULES: tuple[Rule, ...] = (
+    _below("hs_first_poll_seconds", "record_deadline_seconds", "no result can be in before the first poll"),
+    _at_most("hs_timeout_seconds", "record_deadline_seconds", "a paid call would be cut"),
+    _at_most("hs_connect_timeout_seconds", "hs_timeout_seconds", "connecting is a part of the request"),
+    _at_most("retry_base_seconds", "retry_max_seconds", "the waits grow from the one to the other"),
+    _below("rebalance_drain_seconds", "kafka_rebalance_timeout_seconds", "the group would drop us"),
+    _below("commit_interval_seconds", "kafka_transaction_timeout_seconds", "commits must come more often"),
+    _at_most("max_concurrency", "max_buffered_records", "what is in flight is buffered, too"),
+    *(_needs_protocol(name, "SASL") for name in _SASL),
+    *(_needed_for_sasl(name) for name in _SASL),
+    *(_needs_protocol(name, "SSL") for name in _TLS),
+    Rule(
+        ("kafka_ssl_certfile", "kafka_ssl_keyfile"),
+        lambda v: (v["kafka_ssl_certfile"] is None) == (v["kafka_ssl_keyfile"] is None),
+        "expected both or neither",
+    ),
+    *(_differ("topic_submitted", name) for name in (*_OUTPUTS, "topic_dead_letter")),
+    *(_differ(name, "topic_dead_letter") for name in _OUTPUTS),
+)
