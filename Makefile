@@ -50,7 +50,7 @@ lint: setup ## ruff, mypy strict, layers and style, schemas, README
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_style.py tests/test_readme.py \
-		$(wildcard tests/test_schemas*.py tests/*/test_schemas*.py)
+		$(wildcard tests/*/test_schemas.py tests/*/test_asyncapi.py)
 
 format: setup ## put the sources into the formatter's shape
 	$(BIN)/ruff check --fix .

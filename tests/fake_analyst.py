@@ -59,6 +59,7 @@ class FakeAnalyst:
         self.submissions: dict[str, deque[Answer]] = defaultdict(deque)  # by item: answered once each, then a result
         self.polls: dict[str, deque[Answer]] = defaultdict(deque)
         self.refusing: Fault | None = None  # every call, for as long as it stands
+        self.refusing_submissions: Fault | None = None
         self.purchases: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.throttled = 0
@@ -112,7 +113,8 @@ class FakeAnalyst:
         if quota is not None and quota.remaining is not None and quota.remaining < 0:
             self.throttled += 1
             return Quota(quota.limit, 0, quota.reset_seconds), Fault(FaultKind.THROTTLED, "429")
-        return quota, self.refusing or (script.popleft() if script else None)
+        refusing = self.refusing or (self.refusing_submissions if operation == "submit" else None)
+        return quota, refusing or (script.popleft() if script else None)
 
     def _accept(self, item_id: str) -> str:
         job_id = str(UUID(int=len(self._jobs) + 1))

@@ -87,7 +87,6 @@ class FakeGroup:
             joined.update(missing)
 
     async def _prepare(self, source: FakeSource) -> None:
-        source.joining = True
         gone = self._later(source.gone.wait())
         revoking = self._later(source.revoke())
         await asyncio.wait({gone, revoking}, timeout=REBALANCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -274,10 +274,12 @@ class FakeSource:
     # Called by the group.
 
     async def revoke(self) -> None:
-        """A heartbeat tells of the rebalance; what the owner is told is awaited."""
+        """A heartbeat tells of the rebalance; what the owner is told is awaited. Nobody is told twice."""
         await elapse(HEARTBEAT_SECONDS)
         if self.dead:
             await asyncio.get_running_loop().create_future()
+        if self.joining:
+            return
         lost, self.lost, self.joining = self.lost, False, True
         if self.rebalanced is not None and self.owned and not self.stopped:
             await self._guarded(self.rebalanced.revoked(sorted(self.owned), lost=lost))

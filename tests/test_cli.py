@@ -70,6 +70,23 @@ def test_settings_tell_value_and_source_and_no_secret(tmp_path: Path) -> None:
     assert "hidden" not in done.stdout
 
 
+def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "settings"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | REQUIRED,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.FAULT, "")
+
+
 def test_policy_needs_no_settings_and_keeps_its_own_arguments(tmp_path: Path) -> None:
     done = run(tmp_path, "policy", "show", "strict")
     assert done.returncode == Exit.OK

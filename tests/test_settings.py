@@ -114,8 +114,14 @@ def test_all_mistakes_come_at_once_those_over_several_fields_too() -> None:
 
 
 def test_a_rule_is_silent_while_one_of_its_fields_is_wrong_by_itself() -> None:
-    told = mistakes(REQUIRED | {"RECORD_DEADLINE_SECONDS": "-1"})
+    told = mistakes(REQUIRED | {"RECORD_DEADLINE_SECONDS": "-1", "HS_FIRST_POLL_SECONDS": "901"})
     assert told == ("RECORD_DEADLINE_SECONDS: expected greater than 0",)
+
+
+def test_a_size_of_an_unknown_unit_is_refused_without_showing_it() -> None:
+    assert mistakes(REQUIRED | {"MAX_BUFFERED_BYTES": "64hidden"}) == (
+        "MAX_BUFFERED_BYTES: expected bytes, such as 67108864 or 64MiB",
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 LIMIT_SECONDS = 24 * 3600.0  # virtual: a test that takes longer hangs
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.01
 
 
 class DeadlockError(Exception):

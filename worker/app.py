@@ -228,6 +228,7 @@ def _config_of(settings: Settings) -> WorkerConfig:
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
         rebalance_drain_seconds=settings.rebalance_drain_seconds,
+        standstill_seconds=settings.kafka_session_timeout_seconds / 2,
         max_buffered_records=settings.max_buffered_records,
         max_buffered_bytes=settings.max_buffered_bytes,
     )

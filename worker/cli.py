@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -40,6 +41,14 @@ EXIT_MEANINGS: Mapping[Exit, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (argparse itself exits with 2 on a wrong command line)."""
     words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _dispatch(words)
+    except BrokenPipeError:  # whoever read our output, such as head, has left; a worker without its log is a fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAULT
+
+
+def _dispatch(words: Sequence[str]) -> int:
     if words and words[0] in _DELEGATED:
         return _DELEGATED[words[0]](words[1:])
     args = _parser().parse_args(words)

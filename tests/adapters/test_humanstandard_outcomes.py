@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from email.utils import formatdate
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.adapters.humanstandard import HumanStandard
-from worker.adapters.humanstandard.limits import quota_of, retry_after_of
 from worker.adapters.humanstandard.outcomes import Answer, Operation, failed, result_of
 from worker.adapters.humanstandard.transport import translated
 from worker.domain.analysis import AnalysisStatus
 from worker.domain.submission import TrackSubmitted
 from worker.flow.faults import FAULTS, FaultKind
-from worker.flow.replies import Accepted, Fault, Finished, Quota, Reply, Running
+from worker.flow.replies import Accepted, Fault, Finished, Reply, Running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 KEY = "hs_live_key_17"
 URL = "https://cdn.example/secret-track.mp3?token=t0ken"
@@ -186,49 +187,6 @@ def test_aiohttps_exceptions_say_when_they_happened(foreign: Exception, ours: ty
     assert str(found) == type(foreign).__name__, "the message must not carry an address"
 
 
-def test_the_quota_is_counted_from_the_reply() -> None:
-    headers = httpx.Headers(
-        {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "3", "x-ratelimit-reset": f"{NOW + 30:.0f}"}
-    )
-    assert quota_of(headers, wall=NOW) == Quota(60, 3, 30.0)
-    headers["date"] = formatdate(NOW - 1, usegmt=True)
-    assert quota_of(headers, wall=NOW) == Quota(60, 3, 30.0), "within Date's resolution our clock is finer"
-    headers["date"] = formatdate(NOW + 10, usegmt=True)
-    assert quota_of(headers, wall=NOW) == Quota(60, 3, 20.0), "the server's moments are of the server's clock"
-    assert quota_of(httpx.Headers({"x-ratelimit-limit": "many"}), wall=NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("7", 7.0),
-        (" 0.25 ", 0.25),
-        ("999999999", 86_400.0),
-        (formatdate(NOW + 9, usegmt=True), 9.0),
-        (formatdate(NOW - 9, usegmt=True), 0.0),
-        ("-1", None),
-        ("nan", None),
-        ("inf", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
-    headers = httpx.Headers({"retry-after": text})
-    assert retry_after_of(headers, wall=NOW) == seconds
-
-
-LATIN = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
-
-
-@given(reset=LATIN, date=LATIN, after=LATIN)
-def test_no_header_raises_and_every_wait_is_finite(reset: str, date: str, after: str) -> None:
-    headers = httpx.Headers({"x-ratelimit-reset": reset, "date": date, "retry-after": after}, encoding="latin-1")
-    quota, wait = quota_of(headers, wall=NOW), retry_after_of(headers, wall=NOW)
-    for seconds in (wait, quota.reset_seconds if quota else None):
-        assert seconds is None or 0 <= seconds <= 86_400
-
-
 SECRETS = st.sampled_from([KEY, URL, f"token={KEY}", f"Bearer {KEY}", "http://x/y"])
 NAMES = ["job_id", "status", "verdict", "result", "error", "code", "tier_verdicts", "message", "detail"]
 KEYS = st.sampled_from(NAMES) | SECRETS | st.text(max_size=5)
@@ -241,16 +199,20 @@ BODIES = JSON.map(orjson.dumps) | st.binary(max_size=30)
 STATUSES = st.sampled_from([200, 201, 204, 302, 400, 401, 402, 403, 404, 422, 429, 500, 503])
 
 
-def call(generation: Literal[1, 2], status: int, body: bytes) -> list[Reply]:
-    analyst = HumanStandard(
+def answering(answer: Callable[[httpx.Request], httpx.Response], generation: Literal[1, 2] = 1) -> HumanStandard:
+    return HumanStandard(
         base_url="https://api.example/api",
         api_key=KEY,
         generation=generation,
-        transport=httpx.MockTransport(lambda _: httpx.Response(status, content=body)),
+        transport=httpx.MockTransport(answer),
         timeout_seconds=5,
         user_agent="track-intake-tests/1",
         wall_clock=lambda: NOW,
     )
+
+
+def call(generation: Literal[1, 2], status: int, body: bytes) -> list[Reply]:
+    analyst = answering(lambda _: httpx.Response(status, content=body), generation)
 
     async def both() -> list[Reply]:
         return [await analyst.submit(TrackSubmitted("17", url=URL)), await analyst.poll("job-17")]
@@ -272,16 +234,57 @@ def test_whatever_the_api_answers_is_a_value_without_secrets(
             assert secret not in shown
 
 
-@given(address=st.text(st.characters(), max_size=20))
+@given(address=st.text(st.characters(exclude_categories=()), max_size=20))
+@example(address="\ud800")
 def test_no_address_makes_a_submission_raise(address: str) -> None:
-    analyst = HumanStandard(
-        base_url="https://api.example/api",
-        api_key=KEY,
-        generation=1,
-        transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"{}")),
-        timeout_seconds=5,
-        user_agent="track-intake-tests/1",
-        wall_clock=lambda: NOW,
-    )
+    analyst = answering(lambda _: httpx.Response(200, content=b"{}"))
     reply = asyncio.run(analyst.submit(TrackSubmitted("17", url=address)))
     assert isinstance(reply.result, Fault)
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": URL}, {"error": {"code": URL}}, {"code": "Not A Code"}, {"error": "x" * 65}]
+)
+def test_only_what_looks_like_a_code_is_shown(body: Any) -> None:
+    assert read("submit", 400, body).detail == "400"
+
+
+async def test_a_key_that_comes_back_as_a_code_is_not_shown() -> None:
+    analyst = answering(lambda _: httpx.Response(401, json={"error": KEY}))
+    assert (await analyst.submit(TrackSubmitted("17", url=URL))).result == Fault(FaultKind.KEY_REFUSED, "401 [key]")
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body without an end, as another transport would stream it."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self.closed:
+            yield bytes(1_000_000)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_an_endless_body_is_given_up_and_closed() -> None:
+    stream = Endless()
+    analyst = answering(lambda _: httpx.Response(200, stream=stream))
+    reply = await analyst.submit(TrackSubmitted("17", url=URL))
+    assert reply.result == Fault(FaultKind.PROTOCOL_ERROR, "200 body too long")
+    assert stream.closed
+
+
+@pytest.mark.parametrize(
+    ("generation", "path"), [(1, "/api/jobs/track-intake-check"), (2, "/api/jobs/track-intake-check/status")]
+)
+async def test_the_probe_asks_what_each_generation_documents(generation: Literal[1, 2], path: str) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, request.url.path))
+        return httpx.Response(404, json={"error": "job_not_found"})
+
+    assert await answering(answer, generation).probe() is None
+    assert seen == [("GET", path)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def _gap(arrivals: Arrivals, at: float) -> float:
 
 
 def main() -> None:
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # new topics' leaders are retried, and said to be
     print(asyncio.run(measure(options())))  # noqa: T201 - the figures are the output
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import tempfile
 import time
@@ -20,16 +21,18 @@ from aiokafka import TopicPartition
 
 from tests.bench.arrivals import Arrivals, percentile, watching
 from tests.broker.kafka import KafkaCluster
+from tests.broker.processes import CLOCK_TICKS
 from tests.broker.scene import OUTPUT_PARTITIONS, Scene, scene
 from tests.broker.traffic import tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.broker.processes import ChildProcess
 
 WINDOW = (0.15, 0.85)  # shares of all decisions
 SAMPLE_SECONDS = 0.05
+QUIET_CORES = 0.2  # more than this for strangers, and the figures are not the worker's
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,24 @@ async def _run(stage: Scene, chosen: argparse.Namespace) -> str:
     async with watching(stage.servers, outputs(stage)) as arrivals:
         worker = stage.start_worker(generation=chosen.generation, **_settings(chosen))
         samples = await _sample(stage, worker.process, arrivals, chosen)
+        commits = _commits(await worker.metrics())
         await worker.stop()
     ledger = await stage.simulator.ledger()
     verdict = await stage.examine(seed=1)
     counts = f"lost {verdict.count('lost')}, repeated {verdict.count('repeated')}, bought {ledger['credits']}"
     peak = f"at most {ledger['analyses_in_flight_max']} analyses in flight"
-    return f"{_report(arrivals, samples, chosen, load_before)}\n{counts} for {verdict.events} events; {peak}"
+    return f"{_report(arrivals, samples, chosen, load_before)}\n{commits}\n{counts} for {verdict.events} events; {peak}"
+
+
+def _commits(metrics: Mapping[str, float]) -> str:
+    """Number, mean duration and mean size of the publications, as the worker counts them."""
+
+    def total(ending: str) -> float:
+        return sum(value for name, value in metrics.items() if name.partition("{")[0].endswith(ending))
+
+    count, seconds = total("commit_duration_seconds_count"), total("commit_duration_seconds_sum")
+    mean = 1000 * seconds / max(count, 1)
+    return f"transactions           {count:8.0f} of {mean:.1f} ms in the mean (whole run, the start included)"
 
 
 def outputs(stage: Scene) -> list[TopicPartition]:
@@ -108,9 +123,16 @@ async def _sample(stage: Scene, worker: ChildProcess, arrivals: Arrivals, chosen
         if not worker.alive or time.monotonic() > deadline:
             raise SystemExit(f"{len(arrivals.seen)} of {chosen.events} decided, then:\n{worker.tail()}")
         used = {name: process.cpu_seconds() for name, process in processes.items()}
-        samples.append(Sample(time.time(), used | {"consumer": time.process_time()}))
+        samples.append(Sample(time.time(), used | {"consumer": time.process_time(), "machine": _machine_seconds()}))
         await asyncio.sleep(SAMPLE_SECONDS)
     return samples
+
+
+def _machine_seconds() -> float:
+    """CPU time that the whole machine has spent on anything (proc(5): all but idle and iowait)."""
+    first_line = Path("/proc/stat").read_text().partition("\n")[0]
+    user, nice, system, _idle, _iowait, irq, soft_irq, *_ = map(int, first_line.split()[1:])
+    return (user + nice + system + irq + soft_irq) / CLOCK_TICKS
 
 
 def _report(arrivals: Arrivals, samples: Sequence[Sample], chosen: argparse.Namespace, load_before: float) -> str:
@@ -120,12 +142,14 @@ def _report(arrivals: Arrivals, samples: Sequence[Sample], chosen: argparse.Name
     rate, ideal = (last - first) / (end - start), chosen.concurrency / chosen.service_seconds
     cpu = {name: _used(samples, name, start, end) for name in samples[0].used}
     added = arrivals.added_latencies(start, end)
+    others = (2 * cpu["machine"] - sum(cpu.values())) / (end - start)
     shares = ", ".join(f"{name} {seconds / (end - start):.2f}" for name, seconds in cpu.items())
     head = (
         f"{chosen.concurrency} in flight x {chosen.service_seconds * 1000:g} ms ±{chosen.jitter:.0%}, "
         f"{chosen.partitions} partitions, {chosen.guarantee}, generation {chosen.generation}, "
         f"commit interval {chosen.commit_interval:g} s"
     )
+    warning = f"NOT A QUIET MACHINE: {others:.2f} cores went to strangers" if others > QUIET_CORES else "quiet machine"
     return "\n".join(
         (
             head,
@@ -135,6 +159,7 @@ def _report(arrivals: Arrivals, samples: Sequence[Sample], chosen: argparse.Name
             f"added latency p50      {1000 * percentile(added, 0.50):8.1f} ms (analysis done -> readable)",
             f"added latency p99      {1000 * percentile(added, 0.99):8.1f} ms",
             f"cores in use           {shares}; machine has {os.cpu_count()}, load before the run {load_before:.2f}",
+            warning,
         )
     )
 
@@ -147,8 +172,8 @@ def _used(samples: Sequence[Sample], name: str, start: float, end: float) -> flo
 
 
 def main() -> None:
-    chosen = options()
-    print(asyncio.run(measure(chosen)))  # noqa: T201 - the figures are the output
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # new topics' leaders are retried, and said to be
+    print(asyncio.run(measure(options())))  # noqa: T201 - the figures are the output
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ class Simulator:
     async def ledger(self) -> dict[str, Any]:
         """What it was asked for and what it charged."""
         async with httpx.AsyncClient() as client:
-            return orjson.loads((await client.get(f"{self._addresses['address']}/_sandbox/ledger")).content)  # type: ignore[no-any-return]
+            answer = await client.get(f"{self._addresses['address']}/_sandbox/ledger")
+        found: dict[str, Any] = orjson.loads(answer.raise_for_status().content)
+        return found
 
     async def switch(self, **faults: object) -> None:
         """Switch faults: a rate, or an object of rate, count and on; 0 switches one off."""

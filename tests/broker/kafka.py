@@ -179,6 +179,7 @@ class KafkaCluster:
         try:
             async with administrator(self.bootstrap_servers) as admin:
                 seen = {broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]}
+                await _find_coordinators(admin)
         except (KafkaError, OSError, TimeoutError):
             return False
         return expected <= seen
@@ -206,6 +207,13 @@ async def administrator(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminCl
         yield admin
     finally:
         await admin.close()
+
+
+async def _find_coordinators(admin: AIOKafkaAdminClient) -> None:
+    """Raise until groups and transactions have coordinators; asking makes the broker create their topics."""
+    for name in range(16):  # enough to meet each of the few partitions of both topics
+        for kind in (0, 1):
+            await admin.find_coordinator(f"probe-{name}", kind)
 
 
 async def _have_leaders(admin: AIOKafkaAdminClient, partitions: dict[str, int]) -> bool:

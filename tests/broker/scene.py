@@ -99,6 +99,11 @@ class Scene:
         points = (await self.commit_points()).values()
         return sum(point.watermark + len(point.done) for point in points)
 
+    async def undone(self) -> int:
+        """How many analyses are bought whose decision is not committed: all that a crash now can buy again."""
+        ledger, done = await self.simulator.ledger(), await self.done()
+        return int(ledger["tracks"]) - done
+
     async def until_done(self, events: int, seconds: float = 60) -> None:
         """Wait until so many events are decided and committed."""
 

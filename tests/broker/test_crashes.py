@@ -27,7 +27,7 @@ async def test_kill_9_in_mid_flight(stage: SetStage, guarantee: str, generation:
         doomed = scene.start_worker(generation=generation, GUARANTEE=guarantee)
         await scene.simulator.bought(EVENTS // 3)
         doomed.process.kill()
-        undone = (await scene.simulator.ledger())["credits"] - await scene.visible()
+        undone = await scene.undone()
         heir = scene.start_worker(generation=generation, GUARANTEE=guarantee)
         await scene.until_done(EVENTS)
         assert await heir.stop() == 0
@@ -46,8 +46,7 @@ async def test_zombie_wakes_up_after_its_partitions_moved(stage: SetStage, gener
         await scene.until_shared_by(2)
         await scene.simulator.bought(EVENTS // 4)
         zombie.process.pause()
-        before = await scene.simulator.ledger()
-        undone = before["credits"] - await scene.visible()
+        undone = await scene.undone()
         await scene.until_shared_by(1)
         moved = await scene.done()
         await scene.submit(tracks(EVENTS, run=scene.run, partitions=8, seed=SEED, first=EVENTS))

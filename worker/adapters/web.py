@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.pipeline.facts import WorkerStatus
 
 READINESS: Mapping[str, str] = {
-    "starting": "The worker joins the group and opens its partitions. If it lasts: are the brokers reachable? See the log.",
+    "starting": "The worker joins the group. If it lasts: are the brokers reachable? See the log.",
     "draining": "The worker was told to stop and lets running calls finish, DRAIN_SECONDS at most.",
     "stopped": "The worker has ended its work and is about to exit.",
     "key_refused": "The API refuses HS_API_KEY (401, 403). Set a valid key and restart; nothing is lost.",

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.domain.analysis import Analysis, AnalysisStatus, Tier, TierValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -40,6 +39,10 @@ _TIER_WORDS = {"human": TierValue.HUMAN, "suspicious": TierValue.SUSPICIOUS, "ai
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,20}(?::|%3a)(?:\\?/|%2f){2}\S*", re.IGNORECASE)
 _QUERY = re.compile(r"(?:\?|%3f)\S+", re.IGNORECASE)
 _BEARER = re.compile(r"bearer\s+\S+", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"[A-Za-z0-9_.:+-]*"
+)  # neither an address nor a query nor two words: the usual case, told at once
+_NUMBERS = frozenset({int, float})
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
@@ -55,11 +58,11 @@ def analysis_of(body: object, *, job_id: str | None = None) -> Analysis | Unknow
 
     `job_id` is the job that was asked for; without it the reply's own is taken.
     """
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return UnknownShape(())
     inner = body.get("result")
     own = body.get("verdict") is not None or body.get("tier_verdicts") is not None
-    result = inner if isinstance(inner, Mapping) and not own else body
+    result = inner if isinstance(inner, dict) and not own else body
     if not _is_result(result) and "failed" not in (body.get("status"), result.get("status")):
         return UnknownShape(_key_names(body))
     return _analysis(result, outer=body, job_id=job_id)
@@ -126,7 +129,7 @@ def _is_mock(body: Mapping[str, Any]) -> bool:
 def _tier(tiers: object, tier: Tier) -> TierValue:
     if tiers is None:
         return TierValue.NOT_EVALUATED
-    if not isinstance(tiers, Mapping):
+    if not isinstance(tiers, dict):
         return TierValue.UNKNOWN
     word = tiers.get(tier)
     if word is None:
@@ -135,13 +138,13 @@ def _tier(tiers: object, tier: Tier) -> TierValue:
 
 
 def _tier_words(tiers: object) -> dict[str, str | None] | None:
-    if not isinstance(tiers, Mapping):
+    if not isinstance(tiers, dict):
         return None
     return {tier.value: _word(tiers.get(tier)) for tier in Tier if tier in tiers}
 
 
 def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _number(value: object) -> float | None:
@@ -161,7 +164,10 @@ def _score(value: object) -> float | None:
 
 def _first(read: Callable[[object], T | None], *values: object) -> T | None:
     """Give the first value that can be read: the generations have two names for one thing."""
-    return next((found for value in values if (found := read(value)) is not None), None)
+    for value in values:
+        if (found := read(value)) is not None:
+            return found
+    return None
 
 
 def _word(value: object) -> str | None:
@@ -172,6 +178,8 @@ def _text(value: object, limit: int) -> str | None:
     if not isinstance(value, str):
         return None
     text = value[: 4 * limit]  # before the search, which would take long on a megabyte
+    if _HARMLESS.fullmatch(text):
+        return text[:limit] or None
     for secret in (_ADDRESS, _BEARER, _QUERY):
         text = secret.sub("[removed]", text)
     return text.strip()[:limit] or None
@@ -181,8 +189,14 @@ def _series(value: object) -> tuple[float, ...] | None:
     """Read a series whole or not at all: a value's place in it is its time."""
     if not isinstance(value, list):
         return None
-    numbers = [number for each in value[:MAX_WINDOWS] if (number := _number(each)) is not None]
-    return tuple(numbers) if len(numbers) == len(value[:MAX_WINDOWS]) else None
+    head = value[:MAX_WINDOWS]
+    if not _NUMBERS.issuperset(map(type, head)):
+        return None
+    try:
+        numbers = tuple(map(float, head))
+    except OverflowError:  # an integer that no float can hold
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def _segments(value: object) -> tuple[Mapping[str, float], ...] | None:

@@ -2,7 +2,8 @@
 
 - The clock of the deadline starts with the first call, not with the wait for a slot or for quota.
 - A fault is treated as its row in `faults.FAULTS` says. Polls are free of charge: they repeat until the deadline.
-- A fault that is the operator's uses up nothing: no attempt, and the deadline starts anew afterwards.
+- A fault that is the operator's uses up nothing: no attempt, and the deadline starts anew afterwards. Only a track that
+  is refused again and again while others are taken ends as failed: the refusal is its own (a firewall in the way, say).
 - Whatever cannot be had any more ends as an Analysis with status failed or timeout, which every policy sends to a
   human. There is no third way out.
 """
@@ -24,6 +25,7 @@ class RetryPolicy:
     base_seconds: float = 1.0
     max_seconds: float = 60.0
     unknown_repeats: int = 1
+    max_closings: int = 3
     deadline_seconds: float = 900.0
     poll_interval_seconds: float = 5.0
     poll_growth: float = 1.5
@@ -80,6 +82,7 @@ class Course:
 
     __slots__ = (
         "attempts",
+        "closings",
         "deadline",
         "failures",
         "first_call_at",
@@ -96,6 +99,7 @@ class Course:
         self.job_id = job_id
         self.attempts = 0  # submissions made
         self.failures = 0  # submissions that failed and count against max_attempts
+        self.closings = 0  # times this track alone closed an open gate
         self.pushed_back = 0  # calls that were throttled in a row
         self.polls = 0  # since the job was accepted, or faults among them
         self.unknown_repeats = 0
@@ -123,6 +127,13 @@ class Course:
                 return self._poll_in(self._growing(self.polls - 1), now)
             case Fault() as fault:
                 return self._after(fault, reply.quota, now, chance)
+
+    def closed_the_gate(self) -> Decide | None:
+        """This track met a fault that holds while others were taken; after some repeats that is its own fault."""
+        self.closings += 1
+        if self.closings < self.policy.max_closings or self.last_fault is None:
+            return None
+        return self._fail(self.last_fault)
 
     def expire(self) -> Decide:
         """The deadline has come."""

@@ -237,9 +237,9 @@ class Ledger:
 
     # What is published and committed.
 
-    def snapshot(self) -> Batch | None:
-        """What the next transaction publishes and commits; None with nothing to say. Changes nothing."""
-        if self.sealed or not self.unpublished:
+    def snapshot(self, *, empty: bool = False) -> Batch | None:
+        """What the next transaction publishes and commits; None with nothing to say, unless `empty`. Changes nothing."""
+        if self.sealed or not (self.unpublished or empty):
             return None
         entries = tuple(self._take())
         published = {entry.record.offset for entry in entries}

@@ -156,6 +156,8 @@ class Calls:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        if not task.cancelled() and task.exception() is not None:
+            self._tasks = None  # the group is ending: it takes no more tasks
         self.wake()
 
     def _probe_ended(self, task: asyncio.Task[None]) -> None:
@@ -222,6 +224,9 @@ class Calls:
                 self._gate.pause(result.retry_after_seconds or self._retry.base_seconds)
             if FAULTS[result.kind].holds or result.kind not in _TOOK_THE_CALL:
                 return
+        held = self.admission.held
+        if operation == "poll" and held is not None and held.kind is FaultKind.CREDITS_EXHAUSTED:
+            return  # polls are free: they tell nothing of credits
         lifted = self.admission.answered(started)
         if lifted is not None:
             self._observe(AdmissionResumed(lifted.kind.value, now - lifted.since))
@@ -237,8 +242,11 @@ class Calls:
             case SubmitIn():
                 self._retry_later(step, lane, entry, course)
             case Hold(kind, detail):
-                lane.ledger.resume(entry)
-                self._hold(kind, detail)
+                own = course.closed_the_gate() if self._hold(kind, detail) else None
+                if own is None:
+                    lane.ledger.resume(entry)
+                else:
+                    self._decide(lane, entry, track, course, own.analysis)
         lane.changed()
 
     def _retry_later(self, step: SubmitIn, lane: Lane, entry: Entry, course: Course) -> None:
@@ -256,10 +264,13 @@ class Calls:
             lane.ledger.resume(entry)
             self.wake()
 
-    def _hold(self, kind: FaultKind, detail: str) -> None:
-        if self.admission.refused(kind, detail, self._loop.time()):
+    def _hold(self, kind: FaultKind, detail: str) -> bool:
+        """Stop admission; True if it was open."""
+        closing = self.admission.refused(kind, detail, self._loop.time())
+        if closing:
             self._observe(AdmissionHeld(kind.value, detail))
         self._wake_for_probe()
+        return closing
 
     def _decide(self, lane: Lane, entry: Entry, track: TrackSubmitted, course: Course, analysis: Analysis) -> None:
         now = self._loop.time()

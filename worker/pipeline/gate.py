@@ -54,7 +54,7 @@ class Gate:
         try:
             await turn
         finally:
-            if turn.cancelled():
+            if turn.cancelled() and turn in self._waiters:
                 self._waiters.remove(turn)
 
     def observe(self, quota: Quota | None) -> None:
@@ -78,8 +78,9 @@ class Gate:
         self._timer = None
         while self._waiters and self._pacer.ready_at() <= self._loop.time():
             turn = self._waiters.popleft()
-            self.take()
-            turn.set_result(None)
+            if not turn.cancelled():  # its task may be cancelled and not have run since
+                self.take()
+                turn.set_result(None)
         if self._waiters or self._pacer.ready_at() > self._loop.time():
             self._arm()
         else:

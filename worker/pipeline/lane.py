@@ -7,6 +7,8 @@
   owner, and this lane ends as fenced. So no analysis is bought twice because a transaction failed, and no doubt about
   a commit becomes a repeated decision.
 - Suspended (between revocation and assignment) a lane starts nothing, but what runs goes on and is published.
+- A process that stood still may have lost the partition without knowing. A lane in doubt starts nothing until a
+  transaction of its own, empty if need be, has committed: a fence says no before a call is paid for.
 - A lane that comes back is readmitted only if the commit point is still the one it wrote: otherwise another owner has
   been here, and a new lane begins from what that one left.
 """
@@ -65,6 +67,7 @@ class Lane:
         self._settled = asyncio.Event()
         self._assigned = asyncio.Event()
         self._fenced = False
+        self._in_doubt = False
         self._next_publication_at = float("-inf")
         self.committed: Committed | None = None
         self._stay: object | None = None  # of the current assignment; a deferred step checks that its own still stands
@@ -185,11 +188,18 @@ class Lane:
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
-        if self.ledger is None or not self.flowing:
+        if self.ledger is None or not self.flowing or self._in_doubt:
             return None
         entry = self.ledger.start()
         self._relieve()
         return entry
+
+    def doubt(self) -> None:
+        """The process stood still for long enough to lose the partition: prove that it is ours before going on."""
+        if self.ledger is not None and not self.sealed:
+            self._in_doubt = True
+            self._work.set()
+            self._hurry.set()
 
     def finish(self, entry: Entry, message: Message) -> None:
         """An outcome is ready to be published; ignored if the lane has been sealed."""
@@ -244,7 +254,7 @@ class Lane:
 
     async def _publish(self) -> None:
         async with self._lock:
-            batch = self.ledger.snapshot() if self.ledger is not None else None
+            batch = self.ledger.snapshot(empty=self._in_doubt) if self.ledger is not None else None
             if batch is None or self._publisher is None:
                 return
             self._next_publication_at = self._loop.time() + self._interval
@@ -275,6 +285,7 @@ class Lane:
             if self._fenced:  # by another owner, or by a transaction time-out: only our assignment tells which
                 await self._assigned.wait()
             committed = await self._insisting(self._take_over)
+            self._fenced = False
             if self.sealed or committed == wanted:
                 return not self.sealed
             if committed != self.committed:
@@ -288,6 +299,7 @@ class Lane:
         if self.ledger is None or self.sealed:
             return
         self.ledger.committed(batch)
+        self._in_doubt = False
         self.committed = wanted
         self._relieve()
         self.changed()

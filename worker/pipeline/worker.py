@@ -38,10 +38,12 @@ class WorkerConfig:
     commit_interval_seconds: float
     drain_seconds: float
     rebalance_drain_seconds: float
+    standstill_seconds: float  # a process that stood still for so long may have lost its partitions
     max_buffered_records: int
     max_buffered_bytes: int
 
 
+TICKS = 8  # looks at the clock in the time after which a standstill counts
 MIN_BUFFERED_RECORDS = 16  # per lane, however many lanes share the process's bound
 
 
@@ -83,17 +85,23 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._calls.begin(tasks)
-            await self._source.start(self)
-            consuming = tasks.create_task(self._consume())
-            await self._stop_asked.wait()
-            began = self._loop.time()
-            dropped = await self._drain()
-            consuming.cancel()
-            await self._source.stop()
-            self._observe(Stopped(dropped, self._loop.time() - began))
-            self._seal_all()
-            self._calls.end()
+            try:
+                dropped = await self._work(tasks)
+            finally:
+                self._calls.end()
         self._state = "stopped"
+        return dropped
+
+    async def _work(self, tasks: asyncio.TaskGroup) -> int:
+        await self._source.start(self)
+        consuming = tasks.create_task(self._consume())
+        await self._stop_asked.wait()
+        began = self._loop.time()
+        dropped = await self._drain()
+        consuming.cancel()
+        await self._source.stop()
+        self._observe(Stopped(dropped, self._loop.time() - began))
+        self._seal_all()
         return dropped
 
     def stop(self, cause: str) -> None:
@@ -109,6 +117,17 @@ class Worker:
                     lane.receive(records)
             self._fetched_at = self._loop.time()
             self._calls.wake()
+
+    async def _watch(self) -> None:
+        """Notice that the process stood still: suspended, starved, or stopped and continued."""
+        tick = self._config.standstill_seconds / TICKS
+        expected = self._loop.time() + tick
+        while True:
+            await asyncio.sleep(tick)
+            if self._loop.time() > expected + self._config.standstill_seconds:
+                for lane in self._lanes.values():
+                    lane.doubt()
+            expected = self._loop.time() + tick
 
     # Stopping.
 

@@ -77,7 +77,7 @@ def _json() -> Callable[[WrappedLogger, str, MutableMapping[str, Any]], bytes]:
 
 
 def _console() -> Callable[[WrappedLogger, str, MutableMapping[str, Any]], bytes]:
-    # The default formatter of exceptions prints local variables, and with them whatever they hold.
+    # format_exc_info has made the trace already, without local variables; this says that the renderer need not.
     render = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     return lambda logger, name, event: scrub(str(render(logger, name, event)).encode(errors="replace"))
 

@@ -1,0 +1,68 @@
+"""One of each fact, and a telemetry to tell them to."""
+
+from __future__ import annotations
+
+import io
+from types import MappingProxyType
+
+from worker.adapters.telemetry import Telemetry
+from worker.pipeline import facts as f
+
+LANE = f.LaneStatus(
+    topic="track-submitted",
+    partition=3,
+    suspended=False,
+    paused=True,
+    watermark=100,
+    highest_completed=None,
+    queued=1,
+    in_flight=2,
+    retrying=3,
+    unpublished=4,
+    buffered_bytes=5000,
+    oldest_seconds=1.5,
+    metadata_used=0.25,
+)
+STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", 0.5)
+DECIDED = f.TrackDecided(
+    topic="track-submitted",
+    partition=3,
+    offset=101,
+    decision_id="6f1c7b86-5a4b-5d0e-8d6e-0123456789ab",
+    item_id="item-101",
+    decision="approve",
+    reason=None,
+    policy="two-tier",
+    policy_digest="abc",
+    output_topic="track-approve",
+    status="success",
+    tiers=MappingProxyType({"press_safe": "not_evaluated", "human_safe": "human", "recall": "human"}),
+    error=None,
+    job_id="job-1",
+    attempts=2,
+    analysis_seconds=45.5,
+    queued_seconds=0.25,
+)
+FACTS: tuple[f.Fact, ...] = (
+    f.RecordsReceived(3, 10, 2000),
+    f.CallFinished("submit", "throttled", 0.2),
+    f.RetryScheduled(3, 101, "throttled", 1, 2.0),
+    f.BoughtAgain(3, 101, "outcome_unknown"),
+    DECIDED,
+    f.DeadLettered(3, 102, "not_json", ""),
+    f.CommitFinished(3, "committed", 7, 0.036),
+    f.CommitFinished(3, "fenced", 9, 0.1, "ProducerFenced"),
+    f.RebalanceFinished(2, 3, 1, 0.4),
+    f.LaneSealed(3, "moved", 2),
+    f.AdmissionHeld("key_refused", "401"),
+    f.AdmissionResumed("key_refused", 12.5),
+    f.Stopping("SIGTERM"),
+    f.Stopped(0, 1.0),
+)
+
+
+def telemetry(
+    level: str = "debug", layout: str = "json", status: f.WorkerStatus = STATUS
+) -> tuple[Telemetry, io.BytesIO]:
+    stream = io.BytesIO()
+    return Telemetry(lambda: status, "9.9", level, layout, stream), stream

@@ -1,0 +1,126 @@
+"""Facts become metrics: each exactly once, in a registry of their own; gauges are the status at the scrape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.parser import text_string_to_metric_families as families
+
+from tests.adapters.sample_facts import DECIDED, FACTS, STATUS, telemetry
+from worker.adapters.telemetry.catalogue import CATALOGUE, PER_PARTITION, PREFIX
+from worker.adapters.telemetry.logs import EVENTS
+from worker.flow.faults import FAULTS
+from worker.pipeline import facts as f
+
+if TYPE_CHECKING:
+    from worker.adapters.telemetry import Telemetry
+
+
+def samples(told: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Our samples of a scrape by name (without prefix) and label values, in the order of the labels' names."""
+    return {
+        (sample.name.removeprefix(PREFIX), tuple(sample.labels.values())): sample.value
+        for family in families(told.exposition("")[0].decode())
+        for sample in family.samples
+        if sample.name.startswith(PREFIX)
+    }
+
+
+def test_the_sample_facts_are_all_there_are() -> None:
+    assert {type(fact) for fact in FACTS} == set(get_args(f.Fact)) == set(EVENTS)
+
+
+def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
+    told, _ = telemetry()
+    for fact in FACTS:
+        told(fact)
+    found = samples(told)
+    expected = {
+        ("records_received_total", ()): 10,
+        ("received_bytes_total", ()): 2000,
+        ("api_calls_total", ("submit", "throttled")): 1,
+        ("api_call_duration_seconds_sum", ("submit",)): 0.2,
+        ("retries_total", ("throttled",)): 1,
+        ("analyses_bought_again_total", ("outcome_unknown",)): 1,
+        ("decisions_total", ("approve", "two-tier", "none", "track-approve")): 1,
+        ("analyses_total", ("success",)): 1,
+        ("tier_outcomes_total", ("press_safe", "not_evaluated")): 1,
+        ("tier_outcomes_total", ("human_safe", "human")): 1,
+        ("tier_outcomes_total", ("recall", "human")): 1,
+        ("track_attempts_sum", ()): 2,
+        ("analysis_duration_seconds_sum", ()): 45.5,
+        ("queue_wait_seconds_sum", ()): 0.25,
+        ("dead_letters_total", ("not_json",)): 1,
+        ("commits_total", ("committed",)): 1,
+        ("commits_total", ("fenced",)): 1,
+        ("commit_duration_seconds_sum", ("committed",)): 0.036,
+        ("commit_duration_seconds_sum", ("fenced",)): 0.1,
+        ("messages_published_total", ()): 7,
+        ("rebalances_total", ()): 1,
+        ("rebalance_duration_seconds_sum", ()): 0.4,
+        ("lanes_assigned_total", ("opened",)): 2,
+        ("lanes_assigned_total", ("kept",)): 3,
+        ("lanes_assigned_total", ("lost",)): 1,
+        ("lanes_sealed_total", ("moved",)): 1,
+        ("calls_dropped_total", ("moved",)): 2,
+        ("admission_holds_total", ("key_refused",)): 1,
+        ("admission_held_seconds_total", ("key_refused",)): 12.5,
+    }
+    counted = {key: value for key, value in found.items() if key[0].endswith(("_total", "_sum"))}
+    assert counted == expected
+
+
+def test_every_metric_of_the_catalogue_is_scraped_under_its_name() -> None:
+    told, _ = telemetry()
+    for fact in FACTS:
+        told(fact)
+    shown = {name for name, _ in samples(told)}
+    for metric in CATALOGUE:
+        name = metric.full_name.removeprefix(PREFIX)
+        # Highest completed is None in this status: unknown is left out, not zero.
+        present = f"{name}_bucket" if metric.kind == "histogram" else name
+        assert (present in shown) == (name != "partition_highest_completed_offset"), name
+
+
+def test_names_are_unique_and_say_what_to_do() -> None:
+    names = [metric.full_name for metric in CATALOGUE]
+    assert len(names) == len(set(names))
+    assert all(metric.meaning.endswith(".") and metric.action.endswith(".") for metric in CATALOGUE)
+    assert all(list(metric.buckets) == sorted(set(metric.buckets)) for metric in CATALOGUE)
+
+
+def test_every_number_of_a_lane_is_shown() -> None:
+    shown = {"topic", "partition", *PER_PARTITION}
+    assert shown == set(f.LaneStatus.__dataclass_fields__)
+
+
+def test_the_gauges_are_the_status_at_the_scrape() -> None:
+    found = samples(telemetry()[0])
+    assert {state for (name, (state, *_)) in [k for k in found if k[0] == "state"] if found[name, (state,)]} == {
+        "running"
+    }
+    held = {labels[0]: value for (name, labels), value in found.items() if name == "held"}
+    assert held == {kind: float(kind == "key_refused") for kind, row in FAULTS.items() if row.holds}
+    assert found["consumer_loop_age_seconds", ()] == 0.5
+    assert found["partition_watermark_offset", ("3", "track-submitted")] == 100
+    assert found["partition_paused", ("3", "track-submitted")] == 1
+    assert found["partition_metadata_used_ratio", ("3", "track-submitted")] == 0.25
+    assert found["build_info", ("9.9",)] == 1
+
+
+def test_both_formats_parse() -> None:
+    told, _ = telemetry(status=replace(STATUS, lanes=()))
+    for fact in FACTS:
+        told(fact)
+    body, content_type = told.exposition("application/openmetrics-text;version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert list(open_families(body.decode()))  # type: ignore[no-untyped-call]  # the library has no types there
+    assert told.exposition("*/*")[1].startswith("text/plain")
+
+
+def test_two_telemetries_share_nothing() -> None:
+    first, second = telemetry()[0], telemetry()[0]
+    first(DECIDED)
+    assert ("decisions_total", ("approve", "two-tier", "none", "track-approve")) not in samples(second)

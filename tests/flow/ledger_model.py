@@ -1,0 +1,273 @@
+"""What the ledger's state machine compares with: a broker that keeps the rules, and what an owner must know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worker.domain.record import Message, Record
+from worker.flow.commit_point import BUDGET_BYTES, METADATA_LIMIT, WINDOW, decode, done_bytes, encode, job_bytes
+from worker.flow.entry import State
+from worker.flow.ledger import ADMIT_BELOW, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from worker.flow.commit_point import CommitPoint
+    from worker.flow.entry import Batch, Entry, Limits
+
+
+def record_at(offset: int, key: bytes | None = None, size: int = 1) -> Record:
+    return Record("in", 0, offset, 0, key, b"x" * size, ())
+
+
+def outcome_of(entry: Entry, size: int = 0) -> Message:
+    return Message("out", entry.record.key, b"%d" % entry.record.offset + b" " * size, ())
+
+
+@dataclass
+class Broker:
+    """One partition: its log, the group's commit point as text, its one legitimate owner, and what was published."""
+
+    first: int
+    log: dict[int, Record] = field(default_factory=dict)
+    published: dict[int, None] = field(default_factory=dict)  # a set in the order of publication
+    owner: Owner | None = None
+
+    def __post_init__(self) -> None:
+        self.committed = (self.first, "")
+        self.end = self.first
+
+    def append(self, gap: int, key: bytes | None, size: int) -> None:
+        self.end += gap
+        self.log[self.end] = record_at(self.end, key, size)
+        self.end += 1
+
+    def fetch(self, position: int, count: int) -> list[Record]:
+        return [record for offset, record in self.log.items() if offset >= position][:count]
+
+    def apply(self, owner: Owner, batch: Batch, text: str) -> bool:
+        """A transaction: all or nothing, and nothing of a fenced owner."""
+        if owner is not self.owner:
+            return False
+        for entry, message in zip(batch.entries, batch.messages, strict=True):
+            self._publish(entry.record, message)
+        self._commit(batch.commit, text)
+        return True
+
+    def _publish(self, record: Record, message: Message) -> None:
+        assert int(message.value or b"") == record.offset
+        assert record.offset not in self.published, "published twice"
+        for earlier in self.log.values():
+            if record.key is not None and earlier.key == record.key and earlier.offset < record.offset:
+                assert earlier.offset in self.published, "overtook its key's earlier record"
+        self.published[record.offset] = None
+
+    def _commit(self, point: CommitPoint, text: str) -> None:
+        assert point.watermark >= self.committed[0], "the watermark went back"
+        assert all(offset in self.published for offset in self.log if offset < point.watermark), "lost"
+        assert point.done == {offset for offset in self.published if offset >= point.watermark}
+        assert all(offset - point.watermark < WINDOW for offset in point.done)
+        assert len(text) <= METADATA_LIMIT
+        assert decode(point.watermark, text).done == point.done
+        self.committed = (point.watermark, text)
+
+
+class Owner:
+    """One ledger, and beside it what must be true of it."""
+
+    def __init__(self, broker: Broker, limits: Limits) -> None:
+        self.broker, self.limits = broker, limits
+        start = decode(*broker.committed)
+        self.ledger = Ledger(start, limits)
+        self.entries: dict[int, Entry] = {}
+        self.states: dict[int, State] = {}
+        self.jobs = dict(start.jobs)
+        self.recorded = dict(start.jobs)  # jobs that the last commit spoke of
+        self.next_offset = start.watermark
+        self.batch: Batch | None = None
+        self.applied = False  # by the broker, which this owner may not know yet
+        broker.owner = self
+
+    # What happens to it.
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        self.ledger.receive(records, now=1.0)
+        for record in records:
+            if record.offset >= self.next_offset:
+                self.next_offset = record.offset + 1
+                if record.offset not in self.broker.published:
+                    self.states[record.offset] = State.BLOCKED if self._queue(record) else State.READY
+        self.jobs = {at: job for at, job in self.jobs.items() if at >= self.next_offset or at in self.states}
+        self.entries = {entry.record.offset: entry for entry in self.ledger.entries()}
+        assert list(self.entries) == sorted(self.states)
+
+    def _queue(self, record: Record) -> list[int]:
+        """Those of this key that are not finished, lowest first; a null key has no others."""
+        if record.key is None:
+            return []
+        unfinished = (at for at, state in self.states.items() if state is not State.FINISHED)
+        return sorted(at for at in unfinished if self.broker.log[at].key == record.key)
+
+    def start(self) -> int | None:
+        expected = self._startable()
+        entry = self.ledger.start()
+        assert (entry.record.offset if entry else None) == expected
+        if expected is None:
+            assert not self.states or self.of(State.RUNNING, State.WAITING, State.FINISHED), "a deadlock"
+            return None
+        assert expected not in self.broker.published, "done again"
+        assert expected < self.watermark + self.limits.window
+        self.states[expected] = State.RUNNING
+        return expected
+
+    def _startable(self) -> int | None:
+        ready = self.of(State.READY)
+        finished, running = self.of(State.FINISHED), self.of(State.RUNNING)
+        if not ready or ready[0] >= self.watermark + self.limits.window or len(finished) >= self.limits.unpublished:
+            return None
+        space = ready[0] in self.jobs or not running or self.ledger.metadata_used < ADMIT_BELOW
+        return ready[0] if space else None
+
+    def finish(self, offset: int, size: int = 0) -> None:
+        entry = self.entries[offset]
+        in_time = self.states[offset] is State.RUNNING
+        assert self.ledger.finish(entry, outcome_of(entry, size)) is in_time
+        if in_time:
+            self.states[offset] = State.FINISHED
+            for successor in self._queue(entry.record)[:1]:
+                self.states[successor] = State.READY
+
+    def wait(self, offset: int) -> None:
+        self.ledger.wait(self.entries[offset])
+        if self.states[offset] is State.RUNNING:
+            self.states[offset] = State.WAITING
+
+    def resume(self, offset: int) -> None:
+        self.ledger.resume(self.entries[offset])
+        if self.states[offset] in {State.RUNNING, State.WAITING}:
+            self.states[offset] = State.READY
+
+    def note_job(self, offset: int, job_id: str | None) -> None:
+        self.ledger.note_job(self.entries[offset], job_id)
+        if self.states[offset] is State.RUNNING:
+            self.jobs.pop(offset, None)
+            self.jobs |= {offset: job_id} if job_id is not None else {}
+
+    def snapshot(self) -> None:
+        before = _state_of(self.ledger)
+        self.batch, again = self.ledger.snapshot(), self.ledger.snapshot()
+        assert self.batch == again
+        assert _state_of(self.ledger) == before
+        assert (self.batch is None) is not self.ledger.unpublished
+        self.applied = False
+        if self.batch is not None:
+            self._check_batch(self.batch)
+
+    def _check_batch(self, batch: Batch) -> None:
+        taken = [entry.record.offset for entry in batch.entries]
+        assert all(self.states[offset] is State.FINISHED for offset in taken)
+        assert bool(taken) is bool(self.of(State.FINISHED)), "nothing published although something is due"
+        assert len(taken) <= self.limits.batch_records
+        sizes = [message.size_bytes for message in batch.messages]
+        assert len(sizes) <= 1 or sum(sizes) <= self.limits.batch_bytes
+        assert batch.commit.watermark == min(self.states.keys() - set(taken), default=self.next_offset)
+        expected = {offset: job for offset, job in self.jobs.items() if offset not in taken}
+        assert batch.commit.jobs == expected
+        _check_jobs_written(batch.commit)
+
+    def publish(self, *, applied: bool) -> bool:
+        """Hand the batch to the broker; without `applied` the transaction fails. True if it took effect."""
+        assert self.batch is not None
+        text = encode(self.batch.commit)
+        if applied and not self.applied:
+            self.applied = self.broker.apply(self, self.batch, text)
+        return self.applied
+
+    def learn(self) -> None:
+        """Compare the commit point with what was wanted, as a lane does after any doubt."""
+        assert self.batch is not None
+        wanted = (self.batch.commit.watermark, encode(self.batch.commit))
+        if self.applied:
+            assert self.broker.committed == wanted
+            self.ledger.committed(self.batch)
+            for entry in self.batch.entries:
+                del self.states[entry.record.offset], self.entries[entry.record.offset]
+                self.jobs.pop(entry.record.offset, None)
+            self.recorded = dict(self.batch.commit.jobs)
+        self.batch, self.applied = None, False
+
+    def seal(self) -> None:
+        assert self.ledger.seal() == len(self.of(State.RUNNING))
+
+    def check_sealed(self) -> None:
+        """Everything stands as it stood when the partition went."""
+        assert {offset: entry.state for offset, entry in self.entries.items()} == self.states
+        assert {entry.job_id for entry in self.entries.values()} <= {None, *self.jobs.values()}
+
+    # What must be true of it.
+
+    @property
+    def watermark(self) -> int:
+        return min(self.states, default=self.next_offset)
+
+    def of(self, *states: State) -> list[int]:
+        return sorted(offset for offset, state in self.states.items() if state in states)
+
+    def check(self) -> None:
+        ledger = self.ledger
+        assert {offset: entry.state for offset, entry in self.entries.items()} == self.states
+        assert {offset: entry.job_id for offset, entry in self.entries.items()} == {
+            offset: self.jobs.get(offset) for offset in self.states
+        }
+        for state in State:
+            assert ledger.count(state) == len(self.of(state))
+        assert ledger.buffered == len(self.states) - len(self.of(State.FINISHED))
+        assert ledger.buffered_bytes == sum(_size(entry) for entry in self.entries.values())
+        assert ledger.in_purchase == sum(offset not in self.jobs for offset in self.of(State.RUNNING))
+        assert ledger.watermark == self.watermark
+        assert ledger.next_offset == self.next_offset
+        assert ledger.oldest is self.entries.get(self.watermark)
+        self._check_keys()
+        self._check_bounds()
+
+    def _check_keys(self) -> None:
+        busy = [self.broker.log[offset].key for offset in self.of(State.READY, State.RUNNING, State.WAITING)]
+        keyed = [key for key in busy if key is not None]
+        assert len(keyed) == len(set(keyed)), "two of one key at once"
+
+    def _check_bounds(self) -> None:
+        ledger = self.ledger
+        assert ledger.unpublished or not (self.of(State.FINISHED) or self.jobs != self.recorded)
+        batch = ledger.snapshot()
+        if batch is not None:
+            real = sum(job_bytes(job) for job in batch.commit.jobs.values())
+            assert ledger.metadata_used * BUDGET_BYTES >= real
+
+    def check_drained(self) -> None:
+        ledger = self.ledger
+        assert not (ledger._open or ledger._order or ledger._keys or ledger._ready or ledger._jobs)
+        assert ledger._job_bytes == ledger.buffered_bytes == 0
+        assert decode(*self.broker.committed).jobs == {}
+
+
+def _size(entry: Entry) -> int:
+    return entry.message.size_bytes if entry.message is not None else entry.record.size_bytes
+
+
+def _state_of(ledger: Ledger) -> dict[str, object]:
+    """Everything a ledger keeps, copied one level deep."""
+    kept = vars(ledger).items()
+    return {name: value.copy() if hasattr(value, "copy") else value for name, value in kept}
+
+
+def _check_jobs_written(point: CommitPoint) -> None:
+    """Whole where the space allows, else those of the lowest offsets."""
+    written = decode(point.watermark, encode(point)).jobs
+    assert list(written.items()) == sorted(point.jobs.items())[: len(written)]
+    bound = done_bytes(len(point.done), WINDOW) + sum(map(job_bytes, point.jobs.values()))
+    assert len(written) == len(point.jobs) or bound > BUDGET_BYTES
+
+
+def numbered(first: int, count: int, key: bytes | None = None) -> Iterable[Record]:
+    return (record_at(offset, key) for offset in range(first, first + count))

@@ -1,0 +1,141 @@
+"""How a worker ends: drained, at its deadline, or by a fault of its own; never with a false decision."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.fake_analyst import FakeAnalyst
+from tests.fakes import Step, Way
+from tests.pipeline.scene import Scene
+from tests.virtual_time import elapse, until, virtual
+from worker.flow.publication import Committed
+from worker.pipeline.facts import LaneSealed, Stopped, Stopping
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def at_work(scene: Scene, tracks: int = 10, **knobs: object) -> None:
+    for number in range(tracks):
+        scene.submit(f"track-{number}")
+    scene.worker(**knobs)
+    await until(lambda: len(scene.analyst.calls) == tracks)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+@virtual
+async def test_a_drain_settles_everything_and_nothing_is_bought_again(generation: int) -> None:
+    scene = Scene(analyst=FakeAnalyst(generation, seconds=8))
+    await at_work(scene)
+    scene.submit("not-started")
+    worker = scene.workers[0]
+    began = now()
+    assert await worker.stop() == 0
+    assert now() - began < (10 if generation == 1 else 1)
+    assert scene.analyst.purchases["not-started"] == 0 or generation == 2
+    assert [fact.cause for fact in worker.seen(Stopping)] == ["test"]
+    assert [fact.dropped for fact in worker.seen(Stopped)] == [0]
+    assert {fact.cause for fact in worker.seen(LaneSealed)} == {"stopped"}
+    assert worker.worker.status().state == "stopped"
+    scene.worker()
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == {1}
+
+
+@virtual
+async def test_a_drain_ends_at_its_deadline_and_says_what_it_dropped() -> None:
+    scene = Scene(analyst=FakeAnalyst(seconds=100))
+    await at_work(scene, drain=5)
+    began = now()
+    assert await scene.workers[0].stop() == 10
+    assert 5 <= now() - began < 6
+    assert scene.broker.visible == []
+    scene.worker()
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == {2}
+
+
+@virtual
+async def test_a_drain_counts_what_could_not_be_published() -> None:
+    scene = Scene(analyst=FakeAnalyst(seconds=2))
+    await at_work(scene, drain=8)
+    scene.broker.away = True
+    assert await scene.workers[0].stop() == 10
+    scene.broker.away = False
+    scene.worker()
+    await scene.decided()
+
+
+@virtual
+async def test_a_drain_repeats_a_publication_that_fails() -> None:
+    scene = Scene(analyst=FakeAnalyst(seconds=2))
+    await at_work(scene, drain=20)
+    scene.broker.faults[0].extend([(Step.SEND, Way.FAILS), (Step.COMMIT, Way.REPLY_LOST)])
+    assert await scene.workers[0].stop() == 0
+    scene.verify()
+
+
+@virtual
+async def test_a_stop_while_a_lane_opens_ends_at_once() -> None:
+    scene = Scene(partitions=2)
+    scene.submit("track")
+    scene.broker.away = True
+    worker = scene.worker()
+    await until(lambda: worker.worker.status().lanes)
+    began = now()
+    assert await worker.stop() == 0
+    assert now() - began < 10
+    scene.broker.away = False
+    scene.worker()
+    await scene.decided()
+
+
+@virtual
+async def test_a_stop_during_a_rebalance() -> None:
+    scene = Scene(partitions=2, analyst=FakeAnalyst(seconds=5))
+    for number in range(8):
+        scene.submit(f"track-{number}", number % 2)
+    first = scene.worker()
+    await until(lambda: len(scene.analyst.calls) == 8)
+    scene.worker()
+    await until(lambda: first.source.joining)
+    assert await first.stop() == 0
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == {1}
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+@virtual
+async def test_a_bug_of_our_own_ends_the_run_and_publishes_nothing_false(generation: int) -> None:
+    scene = Scene(analyst=FakeAnalyst(generation, seconds=2))
+    scene.analyst.submissions["track-5"].append(ZeroDivisionError("a bug"))
+    for number in range(60):
+        scene.submit(f"track-{number}")
+    worker = scene.worker(slots=4)
+    with pytest.raises(ExceptionGroup) as caught:
+        await worker.task
+    assert caught.group_contains(ZeroDivisionError, depth=1)
+    assert len(caught.value.exceptions) == 1
+    await elapse(60)
+    assert 5 not in {offset for _, offset in scene.outcomes()}
+    calls = len(scene.analyst.calls)
+    await elapse(60)
+    assert len(scene.analyst.calls) == calls
+    scene.broker.group.leave(worker.source)
+    scene.workers.clear()
+    scene.worker()
+    await scene.decided()
+
+
+@virtual
+async def test_metadata_of_another_version_ends_the_run_before_anything_is_decided() -> None:
+    scene = Scene()
+    scene.submit("track")
+    scene.broker.committed[0] = Committed(0, "ti9:future")
+    worker = scene.worker()
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await worker.task
+    assert scene.broker.visible == []

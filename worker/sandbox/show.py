@@ -1,0 +1,164 @@
+"""The demo's two acts, over the same topics and the same consumer group.
+
+First a worker for API generation 2 (submit, then poll), stopped by SIGTERM; then one for generation 1 (one slow
+call), which goes on where the first one's commits end. In the middle of each act the API refuses some calls with 429
+and 503. After the last worker has ended nothing can be published any more, and then everything is judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from worker.sandbox.api import SimulationConfig, Trouble
+from worker.sandbox.process import WorkerEndedError, WorkerProcess
+from worker.sandbox.report import Findings, print_report, print_setting
+from worker.sandbox.screen import Progress, screen_for
+from worker.sandbox.stage import Stage, staged
+from worker.sandbox.traffic import sample_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from worker.sandbox.screen import Screen
+    from worker.sandbox.traffic import SampleEvent
+
+GENERATIONS: Final = (2, 1)
+ACTS: Final = {
+    2: "Act 1 of 2: a worker for API generation 2 (submit, then poll)",
+    1: "Act 2 of 2: a worker for API generation 1 (one slow call)",
+}
+JOINING: Final = " joins its group"
+STREAM_SECONDS: Final = 5.0  # how long the events of an act take to arrive
+THROTTLED, UNAVAILABLE = 4, 2  # calls refused with 429 and 503 in each act
+JITTER = 0.2  # of the analysis time: above a third the slow track might be done in time
+_DRAW_SECONDS = 0.1
+_STOP_SECONDS = 10.0
+_LATEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be shown: events of each act, the API's clock, a bound in real seconds, a directory for logs."""
+
+    events: int
+    seed: int
+    time_scale: float
+    limit_seconds: float
+    directory: Path
+
+
+@dataclass(slots=True)
+class Troupe:
+    """What the acts share: the plan, the stage, the screen, and what went wrong besides the outcomes."""
+
+    plan: Plan
+    stage: Stage
+    screen: Screen
+    began: float
+    faults: list[str] = field(default_factory=list)
+
+
+async def perform(plan: Plan) -> bool:
+    """Play it, print the report, and tell whether everything was as it should be."""
+    console = Console(highlight=False)
+    simulation = SimulationConfig(seed=plan.seed, time_scale=plan.time_scale, jitter=JITTER)
+    async with staged(simulation) as stage, asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(stage.read())
+        began = time.monotonic()
+        print_setting(console, simulation, stage.broker.address, stage.api.base_url(1).removesuffix("/api/v1"))
+        with screen_for(console) as screen:
+            troupe = Troupe(plan, stage, screen, began)
+            await _acts(troupe)
+        reader.cancel()
+        ledger = stage.api.ledger
+        faults = troupe.faults + stage.board.problems(credits_bought=ledger.credits, bought_again=ledger.repeated)
+        findings = Findings(stage.board, ledger, simulation, time.monotonic() - began, tuple(faults), plan.directory)
+    print_report(console, findings)
+    return not faults
+
+
+async def _acts(troupe: Troupe) -> None:
+    """Play both acts within the limit; what comes in the way becomes a fault that is told."""
+    limit = troupe.plan.limit_seconds
+    try:
+        async with asyncio.timeout(limit):
+            for generation in GENERATIONS:
+                await _act(troupe, generation)
+            await troupe.stage.caught_up()
+    except TimeoutError:
+        troupe.faults.append(f"not done after {limit:g} s: what is missing follows")
+    except WorkerEndedError as ended:
+        troupe.faults.append(str(ended))
+
+
+async def _act(troupe: Troupe, generation: int) -> None:
+    stage = troupe.stage
+    settings = stage.sandbox(generation).settings() | {"COMMIT_INTERVAL_SECONDS": "0.1", "DRAIN_SECONDS": "5"}
+    worker = await WorkerProcess.start(settings, troupe.plan.directory / f"worker-generation-{generation}.log")
+    try:
+        await _played(troupe, generation, worker)
+    finally:
+        code = await worker.stop(_STOP_SECONDS)
+    if code != 0:
+        troupe.faults.append(f"the worker answered SIGTERM with exit code {code}:\n{worker.tail()}")
+
+
+async def _played(troupe: Troupe, generation: int, worker: WorkerProcess) -> None:
+    """Stream the act's events in, and watch until each has an outcome."""
+    plan, board = troupe.plan, troupe.stage.board
+    events = sample_events(plan.seed, plan.events, generation=generation, prefix=f"gen{generation}")
+    due = len(board.submitted) + len(events)
+    stream = asyncio.create_task(_stream(troupe.stage, generation, events, worker))
+    try:
+        while board.settled < due:
+            if stream.done():
+                stream.result()
+            worker.check()
+            troupe.screen.show(await _look(troupe, generation, worker))
+            await asyncio.sleep(_DRAW_SECONDS)
+        troupe.screen.show(await _look(troupe, generation, worker))
+    finally:
+        stream.cancel()
+
+
+async def _stream(stage: Stage, generation: int, events: Sequence[SampleEvent], worker: WorkerProcess) -> None:
+    """Submit evenly once the worker is ready; let the API refuse some calls on the way."""
+    await worker.ready(stage.session)
+    for number, event in enumerate(events):
+        if number == len(events) // 3:
+            stage.api.faults.set(Trouble.THROTTLE, count=THROTTLED)
+        if number == len(events) * 2 // 3:
+            stage.api.faults.set(Trouble.ERROR_503, count=UNAVAILABLE, on="analyze")
+        await stage.submit(event, generation)
+        await asyncio.sleep(STREAM_SECONDS / len(events))
+
+
+async def _look(troupe: Troupe, generation: int, worker: WorkerProcess) -> Progress:
+    stage, board = troupe.stage, troupe.stage.board
+    figures = await worker.figures(stage.session)
+    ledger = stage.api.ledger
+    newest = islice(reversed(board.outcomes.values()), _LATEST)
+    latest = [(board.submitted[each.place].event.case, each) for (each, *_) in newest if each.place in board.submitted]
+    streaming = any(submitted.generation == generation for submitted in board.submitted.values())
+    return Progress(
+        act=ACTS[generation] + ("" if streaming else JOINING),
+        seconds=time.monotonic() - troupe.began,
+        total=troupe.plan.events * len(GENERATIONS),
+        submitted=len(board.submitted),
+        settled=board.settled,
+        by_topic=board.by_topic,
+        in_flight=int(figures.get("in_flight", 0)),
+        retrying=int(figures.get("partition_retrying", 0)),
+        requests=ledger.requests.total(),
+        refused=ledger.statuses[429],
+        unavailable=ledger.statuses[503],
+        credits=ledger.credits,
+        latest=[(case, outcome.outcome, outcome.reason) for case, outcome in reversed(latest)],
+    )
