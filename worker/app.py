@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"track-intake/{__version__}"  # the CDN refuses calls without a real one
 JOB_RESERVE_BYTES = 40  # commit metadata kept free for each job id still to come; a UUID takes 19
+REBALANCE_MARGIN_SECONDS = 30.0  # the loop may stand still for a whole rebalance without being stuck
 FAULT, DRAIN_MISSED = 1, 4  # exit codes, as cli.Exit documents them
 
 
@@ -64,7 +65,13 @@ async def _run(settings: Settings, decider: Decider) -> int:
     telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format)
     telemetry.take_over_library_logs()
     async with AsyncExitStack() as stack:
-        server = OperatorServer(settings.http_host, settings.http_port, status=status, exposition=telemetry.exposition)
+        server = OperatorServer(
+            settings.http_host,
+            settings.http_port,
+            status=status,
+            exposition=telemetry.exposition,
+            stuck_after_seconds=settings.kafka_rebalance_timeout_seconds + REBALANCE_MARGIN_SECONDS,
+        )
         address = await server.start()
         stack.push_async_callback(server.stop)
         telemetry.log.info("listening", address=address, version=__version__)

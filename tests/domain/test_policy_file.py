@@ -199,6 +199,12 @@ def test_all_mistakes_are_named_at_once_in_the_order_of_lines() -> None:
     ]
 
 
+def test_a_key_in_a_comment_is_not_where_the_mistake_is() -> None:
+    text = GOOD.replace("[[rules]]\n", '[[rules]]\n# decision = "was once reject"\n', 1)
+    wrong = text.replace('decision = "reject"', 'decision = "refuse"')
+    assert _problems(wrong)[0].startswith("line 7, rule 1: decision")
+
+
 def test_a_header_inside_a_text_is_no_header() -> None:
     """The line of a rule is found although a multi-line string before it looks like one."""
     text = GOOD.replace('name = "mine"', 'name = """\n[[rules]]\n"""')

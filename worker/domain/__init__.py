@@ -1,0 +1,1 @@
+"""Pure: what a submission, an analysis, a policy, a decision and a dead letter are."""

@@ -114,6 +114,11 @@ class Course:
             self.deadline = now + self.policy.deadline_seconds
         self.attempts += self.job_id is None
 
+    def times(self, received_at: float, now: float) -> tuple[float, float]:
+        """Seconds from the first call until now, and from the receipt to the first call."""
+        first_call_at = self.first_call_at if self.first_call_at is not None else now
+        return now - first_call_at, first_call_at - received_at
+
     def follow(self, reply: Reply, now: float, chance: float, first_poll_seconds: float) -> Step:
         """What comes after this reply."""
         match reply.result:
@@ -129,7 +134,7 @@ class Course:
                 return self._after(fault, reply.quota, now, chance)
 
     def closed_the_gate(self) -> Decide | None:
-        """This track met a fault that holds while others were taken; after some repeats that is its own fault."""
+        """Count a fault that holds, met while others were taken; after some repeats it is the track's own."""
         self.closings += 1
         if self.closings < self.policy.max_closings or self.last_fault is None:
             return None

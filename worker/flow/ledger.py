@@ -124,6 +124,9 @@ class Ledger:
             self.next_offset = offset + 1
             if offset not in self._done:
                 self._register(Entry(record, now, self._jobs.pop(offset, None)))
+        for offset in [offset for offset in self._jobs if offset < self.next_offset]:  # compacted: never to be decided
+            self._job_bytes -= commit_point.job_bytes(self._jobs.pop(offset))
+            self._jobs_version += 1
 
     def _register(self, entry: Entry) -> None:
         offset, key = entry.record.offset, entry.record.key
@@ -238,7 +241,7 @@ class Ledger:
     # What is published and committed.
 
     def snapshot(self, *, empty: bool = False) -> Batch | None:
-        """What the next transaction publishes and commits; None with nothing to say, unless `empty`. Changes nothing."""
+        """What the next transaction is to publish; None with nothing to say, unless `empty`. Changes nothing."""
         if self.sealed or not (self.unpublished or empty):
             return None
         entries = tuple(self._take())

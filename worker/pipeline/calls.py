@@ -23,9 +23,9 @@ from worker.pipeline.facts import (
     CallFinished,
     DeadLettered,
     RetryScheduled,
-    TrackDecided,
 )
 from worker.pipeline.gate import Gate
+from worker.pipeline.status import track_decided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,35 +273,19 @@ class Calls:
         return closing
 
     def _decide(self, lane: Lane, entry: Entry, track: TrackSubmitted, course: Course, analysis: Analysis) -> None:
-        now = self._loop.time()
         attempts = max(1, course.attempts)  # a job taken over from another owner was submitted by that one
         decided = self._decider.decide(entry.record, track, analysis, attempts=attempts, at=self._wall())
-        first_call_at = course.first_call_at if course.first_call_at is not None else now
-        self._observe(
-            TrackDecided(
-                topic=lane.topic,
-                partition=lane.partition,
-                offset=entry.record.offset,
-                decision_id=decided.decision_id,
-                item_id=track.item_id,
-                decision=decided.decision,
-                reason=decided.reason,
-                policy=decided.policy,
-                policy_digest=decided.policy_digest,
-                output_topic=decided.message.topic,
-                status=analysis.status.value,
-                tiers={
-                    "press_safe": analysis.press_safe.value,
-                    "human_safe": analysis.human_safe.value,
-                    "recall": analysis.recall.value,
-                },
-                error=analysis.error,
-                job_id=analysis.job_id,
-                attempts=attempts,
-                analysis_seconds=now - first_call_at,
-                queued_seconds=first_call_at - entry.received_at,
-            )
+        took, waited = course.times(entry.received_at, self._loop.time())
+        fact = track_decided(
+            entry.record,
+            track.item_id,
+            analysis,
+            decided,
+            attempts=attempts,
+            analysis_seconds=took,
+            queued_seconds=waited,
         )
+        self._observe(fact)
         lane.finish(entry, decided.message)
 
 

@@ -62,20 +62,16 @@ class Lane:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
-        self._work = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._assigned = asyncio.Event()
-        self._fenced = False
-        self._in_doubt = False
+        self._work, self._hurry = asyncio.Event(), asyncio.Event()
+        self._settled, self._assigned = asyncio.Event(), asyncio.Event()
+        self._fenced = self._in_doubt = False
         self._next_publication_at = float("-inf")
         self.committed: Committed | None = None
         self._stay: object | None = None  # of the current assignment; a deferred step checks that its own still stands
         self.paused = True
         self._high_records, self._high_bytes = 1, 1
         self.ledger: Ledger | None = None
-        self.flowing = False
-        self.sealed = False
+        self.flowing = self.sealed = False
 
     def __repr__(self) -> str:
         return f"<Lane {self.topic}/{self.partition} flowing={self.flowing} sealed={self.sealed} {self.ledger!r}>"

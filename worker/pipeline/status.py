@@ -1,13 +1,16 @@
-"""The pipeline as it stands now, in plain values for whoever asks: metrics, readiness, people."""
+"""What the pipeline tells of itself, in plain values: a partition as it stands now, and the line of a decision."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from worker.flow.entry import State
-from worker.pipeline.facts import LaneStatus
+from worker.pipeline.facts import LaneStatus, TrackDecided
 
 if TYPE_CHECKING:
+    from worker.domain.analysis import Analysis
+    from worker.domain.decider import Decided
+    from worker.domain.record import Record
     from worker.pipeline.lane import Lane
 
 
@@ -31,4 +34,40 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         buffered_bytes=ledger.buffered_bytes,
         oldest_seconds=now - oldest.received_at if oldest else None,
         metadata_used=ledger.metadata_used,
+    )
+
+
+def track_decided(
+    record: Record,
+    item_id: str,
+    analysis: Analysis,
+    decided: Decided,
+    *,
+    attempts: int,
+    analysis_seconds: float,
+    queued_seconds: float,
+) -> TrackDecided:
+    """The fact of one decision."""
+    return TrackDecided(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        decision_id=decided.decision_id,
+        item_id=item_id,
+        decision=decided.decision,
+        reason=decided.reason,
+        policy=decided.policy,
+        policy_digest=decided.policy_digest,
+        output_topic=decided.output_topic,
+        status=analysis.status.value,
+        tiers={
+            "press_safe": analysis.press_safe.value,
+            "human_safe": analysis.human_safe.value,
+            "recall": analysis.recall.value,
+        },
+        error=analysis.error,
+        job_id=analysis.job_id,
+        attempts=attempts,
+        analysis_seconds=analysis_seconds,
+        queued_seconds=queued_seconds,
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _NEXT = (
     ("policy show two-tier", "the whole decision table of a policy; also certification, strict, permissive"),
     ("sandbox", "this simulated API and broker, to point a worker or your own tests at"),
-    ("settings", "every setting in force and where it comes from"),
+    ("settings", "every setting in force, or what is still missing"),
     ("run", "in earnest: needs KAFKA_BOOTSTRAP_SERVERS and HS_API_KEY"),
 )
 

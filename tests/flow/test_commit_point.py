@@ -1,0 +1,170 @@
+"""The text in the group's offset metadata: what is written comes back, it always fits, and nothing is misread."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from worker.flow.commit_point import (
+    BUDGET_BYTES,
+    METADATA_LIMIT,
+    WINDOW,
+    CommitPoint,
+    MetadataError,
+    decode,
+    done_bytes,
+    encode,
+    job_bytes,
+)
+
+WATERMARKS = st.integers(0, 1 << 62)
+DISTANCES = st.integers(0, WINDOW - 1)
+SPANS = st.tuples(DISTANCES, st.integers(1, 600)).map(lambda span: set(range(span[0], min(sum(span), WINDOW))))
+STRIDES = st.tuples(DISTANCES, st.integers(1, 97)).map(lambda stride: set(range(stride[0], WINDOW, stride[1])))
+DONE = st.one_of(st.sets(DISTANCES, max_size=80), SPANS, STRIDES, st.tuples(SPANS, SPANS, SPANS).map(lambda s: set().union(*s)))
+# characters() has lone surrogates, too; the rest looks like a UUID without being one in its canonical form.
+ODD_UUIDS = st.uuids().flatmap(
+    lambda value: st.sampled_from([str(value).upper(), value.hex, value.urn, f"{{{value}}}", f" {value}", f"{value}\n"])
+)
+JOB_IDS = st.one_of(st.uuids().map(str), ODD_UUIDS, st.text(st.characters(), max_size=256))
+JOBS = st.dictionaries(DISTANCES, JOB_IDS, max_size=40)
+
+
+def point(watermark: int, done: set[int], jobs: dict[int, str]) -> CommitPoint:
+    """Distances above the watermark become offsets; what is done has no job."""
+    open_jobs = {watermark + at: job for at, job in jobs.items() if at not in done}
+    return CommitPoint(watermark, frozenset(watermark + at for at in done), open_jobs)
+
+
+def bytes_of(text: str) -> int:
+    return len(base64.b85decode(text.removeprefix("ti1:")))
+
+
+@given(WATERMARKS, DONE, JOBS)
+@example(0, set(range(WINDOW)), {})
+@example(0, set(range(0, WINDOW, 2)), {1: "\N{GRINNING FACE}" * 256})
+@example(5, set(), {WINDOW - 1: ""})
+@example(5, set(), {0: "\ud83d\ude00"})
+@settings(max_examples=400, deadline=None)
+def test_what_is_written_comes_back(watermark: int, done: set[int], jobs: dict[int, str]) -> None:
+    """Within the limit, the done set whole, the jobs of the lowest offsets while there is space for them."""
+    written = point(watermark, done, jobs)
+    text = encode(written)
+    read = decode(watermark, text)
+    assert len(text) <= METADATA_LIMIT
+    assert text.isascii()
+    assert (read.watermark, read.done) == (watermark, written.done)
+    assert list(read.jobs.items()) == sorted(written.jobs.items())[: len(read.jobs)]
+    bound = done_bytes(len(done), max(done, default=0) + 1) + sum(map(job_bytes, written.jobs.values()))
+    assert len(read.jobs) == len(written.jobs) or bound > BUDGET_BYTES
+
+
+@given(DONE, st.integers(0, 50))
+def test_done_bytes_is_an_upper_bound(done: set[int], beyond: int) -> None:
+    """Of what the set takes, for every span that holds it."""
+    if done:
+        text = encode(point(9, done, {}))
+        assert bytes_of(text) <= done_bytes(len(done), max(done) + 1 + beyond)
+
+
+@given(DONE, DISTANCES, JOB_IDS)
+def test_job_bytes_is_an_upper_bound(done: set[int], at: int, job_id: str) -> None:
+    """Of what one more job adds, wherever it stands."""
+    without = encode(point(9, done, {}))
+    with_job = encode(point(9, done, {at: job_id}))
+    if with_job:
+        assert bytes_of(with_job) - (bytes_of(without) if without else 2) <= job_bytes(job_id)
+
+
+@given(DONE)
+@settings(deadline=None)
+def test_the_done_set_stays_whole_when_jobs_are_cut(done: set[int]) -> None:
+    jobs = dict.fromkeys(range(WINDOW), "x" * 256)
+    text = encode(point(0, done, jobs))
+    assert len(text) <= METADATA_LIMIT
+    read = decode(0, text)
+    assert read.done == done
+    assert len(read.jobs) < len(jobs)
+
+
+def test_a_canonical_uuid_takes_sixteen_bytes() -> None:
+    """And only that form is packed: any other comes back as it was, at the price of its text."""
+    value = uuid.UUID(int=1)
+    assert job_bytes(str(value)) == job_bytes("x" * 16) == 16 + 3 + 1
+    assert job_bytes(value.hex) == 32 + 3 + 1
+
+
+def test_nothing_to_say_is_an_empty_text() -> None:
+    assert encode(CommitPoint(7)) == ""
+    assert decode(7, "") == CommitPoint(7)
+
+
+@given(st.text(st.characters(), max_size=50).filter(lambda text: not text.startswith("ti")))
+def test_a_foreign_text_says_nothing(text: str) -> None:
+    """Another consumer's metadata: nothing above the offset is done."""
+    assert decode(3, text) == CommitPoint(3)
+
+
+@pytest.mark.parametrize("text", ["ti", "ti2:", "ti0:00", "ti1", "ti11:00", "ticket"])
+def test_another_version_is_refused(text: str) -> None:
+    """Reading past it would decide tracks twice."""
+    with pytest.raises(MetadataError, match="run the version that wrote it"):
+        decode(3, text)
+
+
+def read_or_refused(text: str) -> CommitPoint | None:
+    try:
+        return decode(0, text)
+    except MetadataError:
+        return None
+
+
+@given(DONE, JOBS, st.integers(0, METADATA_LIMIT))
+@settings(max_examples=300, deadline=None)
+def test_a_truncated_text_never_loses_a_done_offset(done: set[int], jobs: dict[int, str], length: int) -> None:
+    """It is refused, or only jobs are missing; a shorter done set would decide tracks twice."""
+    text = encode(point(0, done, jobs))
+    if len(text) > 4:
+        cut = text[: 4 + length % (len(text) - 4)]
+        read = read_or_refused(cut)
+        assert read is None or read.done == done
+
+
+@given(DONE, JOBS, st.integers(0), st.characters())
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_text_raises_nothing_else(done: set[int], jobs: dict[int, str], at: int, wrong: str) -> None:
+    text = encode(point(0, done, jobs))
+    if len(text) > 4:
+        at = 4 + at % (len(text) - 4)
+        read_or_refused(text[:at] + wrong + text[at + 1 :])
+
+
+@given(st.one_of(st.binary(max_size=400), st.lists(st.sampled_from([b"\x00", b"\xff", b"\x80", b"\x7f"])).map(b"".join)))
+@settings(max_examples=500)
+def test_any_bytes_under_our_mark_are_read_or_refused(body: bytes) -> None:
+    read_or_refused("ti1:" + base64.b85encode(body).decode())
+
+
+@given(st.text(st.characters(), max_size=100))
+def test_any_text_under_our_mark_is_read_or_refused(text: str) -> None:
+    read_or_refused("ti1:" + text)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 1000])
+def test_runs_beyond_what_encode_can_write_are_refused(runs: int) -> None:
+    """A few damaged bytes must not become millions of offsets in memory."""
+    data = b"\x00\xff\xff\x01" * runs  # no gap, 32,767 offsets
+    length = bytes((len(data) & 0x7F | 0x80, len(data) >> 7)) if len(data) > 0x7F else bytes((len(data),))
+    with pytest.raises(MetadataError, match="damaged"):
+        decode(0, "ti1:" + base64.b85encode(b"\x00" + length + data).decode())
+
+
+def test_many_runs_within_the_window_each_are_refused() -> None:
+    data = b"\x00\xff\x7f" * 700  # no gap, 16,383 offsets: each may be, together they reach too far
+    length = bytes((len(data) & 0x7F | 0x80, len(data) >> 7))
+    with pytest.raises(MetadataError, match="damaged"):
+        decode(0, "ti1:" + base64.b85encode(b"\x00" + length + data).decode())
