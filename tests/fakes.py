@@ -222,14 +222,14 @@ class FakeSource:
 
     async def fetch(self) -> Sequence[tuple[int, Sequence[Record]]]:
         await elapse(STEP_SECONDS)
-        deadline = asyncio.get_running_loop().time() + FETCH_SECONDS
-        while not (batches := self._take()):
-            left = deadline - asyncio.get_running_loop().time()
-            self._broker.arrived.clear()
-            try:
-                await asyncio.wait_for(self._broker.arrived.wait(), max(0.0, left))
-            except TimeoutError:
-                break
+        batches = []
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                while not (batches := self._take()):
+                    self._broker.arrived.clear()
+                    await self._broker.arrived.wait()
+        except TimeoutError:
+            pass
         if self._fault is not None:
             raise self._fault
         return batches
@@ -290,7 +290,8 @@ class FakeSource:
         if self.dead or self.stopped or self.rebalanced is None:
             return
         self.owned, self.paused, self.joining = frozenset(partitions), set(partitions), False
-        self._positions = {each: self._reset(each) for each in partitions}
+        committed = self._broker.committed
+        self._positions = {each: committed[each].offset if each in committed else 0 for each in partitions}
         await self._guarded(self.rebalanced.assigned(sorted(partitions)))
 
     async def _guarded(self, callback: Awaitable[None]) -> None:
@@ -299,7 +300,3 @@ class FakeSource:
         except BaseException as exc:
             self._fault = self._fault or exc
             raise
-
-    def _reset(self, partition: int) -> int:
-        committed = self._broker.committed.get(partition)
-        return committed.offset if committed is not None else 0

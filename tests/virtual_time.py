@@ -57,6 +57,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    def stand_still(self, seconds: float) -> None:
+        """Pass time in which nothing runs: the machine slept, the process was stopped."""
+        self._now += seconds
+
     def _jump(self) -> None:
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # the loop's own heap
         self._now = max(self._now, timers[0].when())
@@ -92,11 +96,18 @@ async def elapse(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop), "only virtual time may pass in a test"
     passed = loop.create_future()
-    timer = loop.call_later(seconds, lambda: passed.done() or passed.set_result(None))
+    timer = loop.call_later(seconds, passed.set_result, None)
     try:
         await passed
     finally:
         timer.cancel()
+
+
+def stand_still(seconds: float) -> None:
+    """Let virtual time pass in which nothing runs, as after SIGSTOP and SIGCONT."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "only virtual time may pass in a test"
+    loop.stand_still(seconds)
 
 
 async def until(fact: Callable[[], object], seconds: float = 600.0) -> None:

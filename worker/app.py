@@ -149,6 +149,7 @@ def analyst_of(settings: Settings) -> HumanStandard:
         generation=settings.hs_api_generation,
         transport=AiohttpTransport(tls=tls),
         timeout_seconds=settings.hs_timeout_seconds,
+        connect_seconds=settings.hs_connect_timeout_seconds,
         user_agent=USER_AGENT,
         wall_clock=time.time,
     )

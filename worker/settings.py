@@ -144,7 +144,7 @@ class Settings(BaseModel):
     max_buffered_bytes: Annotated[ByteSize, Field(ge=1024 * 1024)] = ByteSize(64 * 1024 * 1024)
     """Bytes of records in memory at most, over all partitions. Units such as 64MiB are understood."""
     rebalance_drain_seconds: Seconds = 60.0
-    """After a partition moved away: how long its running calls may still finish."""
+    """Before partitions may move: how long running calls may still finish, so that nobody buys them again."""
     drain_seconds: Seconds = 90.0
     """After SIGTERM: how long running calls may still finish."""
 

@@ -17,7 +17,7 @@ DOWNLOAD_SECONDS = 300
 
 
 class MissingToolError(Exception):
-    """A program that the tests need is not installed; the message says what to install."""
+    """Something that the tests need cannot be had; the message says what, and how to get it."""
 
 
 def kafka_classpath() -> str:
@@ -47,10 +47,8 @@ def _download(libs: Path) -> None:
     partial = libs.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     command = [_tool("mvn"), "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-    subprocess.run(
-        [*command, f"-DoutputDirectory={partial}", "-DincludeScope=runtime"],
-        check=True,
-        capture_output=True,
-        timeout=DOWNLOAD_SECONDS,
-    )
+    command += [f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS)
+    if done.returncode:
+        raise MissingToolError(f"Maven could not fetch Apache Kafka:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     partial.rename(libs)  # only a whole download gets the name

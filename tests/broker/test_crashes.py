@@ -44,7 +44,7 @@ async def test_zombie_wakes_up_after_its_partitions_moved(stage: SetStage, gener
         await scene.submit(tracks(EVENTS, run=scene.run, partitions=8, seed=SEED))
         zombie, owner = (scene.start_worker(generation=generation) for _ in range(2))
         await scene.until_shared_by(2)
-        await scene.simulator.bought(EVENTS // 4)
+        await scene.simulator.bought((await scene.simulator.ledger())["credits"] + 40)  # both are at work
         zombie.process.pause()
         undone = await scene.undone()
         await scene.until_shared_by(1)

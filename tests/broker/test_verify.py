@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from tests.broker.contracts import DEAD_LETTER_HEADERS, SOURCE_OFFSET, SOURCE_PARTITION
+from tests.broker.contracts import (
+    ATTRIBUTES,
+    DEAD_LETTER_HEADERS,
+    ECHOES,
+    SCHEMAS,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    decision_mistakes,
+)
 from tests.broker.drive import API_KEY
 from tests.broker.topics import Topics
 from tests.broker.traffic import DEAD_LETTER, EXPECTATION, SECRET, poison, tracks
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
 
 TOPICS = Topics.of("run")
 EVENTS = 40
+
+EXAMPLES = orjson.loads((SCHEMAS / "track-decision.v1.json").read_bytes())["examples"]
 
 Outputs = list[Record]
 
@@ -120,6 +130,11 @@ def alter_headers(outputs: Outputs) -> None:
     outputs[-1] = replace(outputs[-1], headers=tuple(reversed(outputs[-1].headers)))
 
 
+def alter_one_header(outputs: Outputs) -> None:
+    first, (name, _), *rest = outputs[-1].headers
+    outputs[-1] = replace(outputs[-1], headers=(first, (name, b"else"), *rest))
+
+
 def lose_trace(outputs: Outputs) -> None:
     outputs[5] = replace(outputs[5], headers=())
 
@@ -162,6 +177,7 @@ SPOILERS: dict[Callable[[Outputs], None], set[str]] = {
     other_topic: {"wrong_topic"},
     alter: {"altered"},
     alter_headers: {"altered"},
+    alter_one_header: {"altered"},
     lose_trace: {"untraced"},
     decide_poison: {"wrong_kind"},
     swap_published: {"out_of_order"},
@@ -195,6 +211,19 @@ def test_malformed_decisions_and_purchases_are_counted() -> None:
     evidence = replace(sound(), mistakes=lambda *_: ["bad"], repeated={"a": 2, "b": 4})
     verdict = judge(evidence, seed=1)
     assert (verdict.count("malformed"), verdict.bought_again) == (EVENTS, 4)
+
+
+@pytest.mark.parametrize("decision", EXAMPLES, ids=lambda example: example["decision_id"])
+def test_a_decision_is_held_against_the_schema_and_its_headers(decision: dict[str, Any]) -> None:
+    """The schema's own examples pass; without any one required field or header, or with a false echo, they do not."""
+    headers = tuple((name, str(decision[ECHOES[name]]).encode() if name in ECHOES else b"x") for name in ATTRIBUTES)
+    assert not [*decision_mistakes(decision, headers)]
+    for name in ("analysis", "policy", "source", "metadata", "attempts"):
+        assert [*decision_mistakes({key: value for key, value in decision.items() if key != name}, headers)]
+    for index, (name, _) in enumerate(headers):
+        assert [*decision_mistakes(decision, headers[:index] + headers[index + 1 :])]
+        if name in ECHOES:
+            assert [*decision_mistakes(decision, (*headers, (name, b"else")))]
 
 
 def test_a_clock_that_jumps_is_not_held_against_the_order() -> None:

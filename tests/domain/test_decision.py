@@ -188,6 +188,12 @@ def test_only_named_members_of_the_origin_map_are_shown() -> None:
     given_map = {**shown, "origin_map_evidence": "token", "neighborhood": {**shown["neighborhood"], "more": 1}}  # type: ignore[dict-item]
     found = decide("two-tier", analysed(NULL, HUMAN, SUSPICIOUS, origin_map=given_map))
     assert found["analysis"]["origin_map"] == shown
+    bare = decide("two-tier", analysed(NULL, HUMAN, SUSPICIOUS, origin_map={"neighborhood": {}}))
+    assert bare["analysis"]["origin_map"] == {
+        "nearest_population": None,
+        "summary_line": None,
+        "neighborhood": {"k": None, "counts": None, "dominant": None},
+    }
 
 
 @pytest.mark.parametrize(

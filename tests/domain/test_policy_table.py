@@ -233,3 +233,12 @@ def test_the_printed_table_of_two_tier() -> None:
 @given(policy=policies())
 def test_no_policy_prints_a_line_too_wide(policy: Policy) -> None:
     assert max(map(len, show(policy).splitlines())) <= WIDTH
+
+
+def test_a_policy_that_asks_for_much_is_folded_into_the_width() -> None:
+    asked = (TierIn(Tier.PRESS_SAFE, HUMAN), HUMAN_SAFE_HUMAN, TierIn(Tier.RECALL, HUMAN), OPEN_ORIGINS)
+    scores = tuple(ScoreIn(score, 0.25, 0.75) for score in Score)
+    text = show(Policy("wide", "intake", (Rule((*asked, *scores), APPROVE),), REVIEW))
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "  approve  -  rule 1  (2 combinations)" in text.splitlines()
+    assert "truth_score 0.25 to < 0.75" in " ".join(text.split())

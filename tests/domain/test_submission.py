@@ -44,26 +44,24 @@ TEXTS = st.one_of(
     st.text(max_size=6),
     st.sampled_from([ID_MAX_CHARS, ID_MAX_CHARS + 1]).map(lambda size: "\U0001f3b5" * size),
 )
-URLS = st.one_of(
-    st.sampled_from([
-        URL,
-        "HTTP://x",
-        "https://",
-        "https:///x",
-        "http://x/\n",
-        "https://x/a b",
-        " https://x",
-        "ftp://x/y",
-        "//x/y",
-        "https://[::1]:8443/é\u00a0",
-        "https://u:p@x",
-        "https://:80",
-        "http://x\x7f",
-        "https://x/" + "a" * (URL_MAX_CHARS - 10),
-        "https://x/" + "a" * (URL_MAX_CHARS - 9),
-    ]),
-    st.from_regex(r"https?://\S+", fullmatch=True),
-)  # fmt: skip
+EDGE_URLS = [
+    URL,
+    "HTTP://x",
+    "https://",
+    "https:///x",
+    "http://x/\n",
+    "https://x/a b",
+    " https://x",
+    "ftp://x/y",
+    "//x/y",
+    "https://[::1]:8443/é\u00a0",
+    "https://u:p@x",
+    "https://:80",
+    "http://x\x7f",
+    "https://x/" + "a" * (URL_MAX_CHARS - 10),
+    "https://x/" + "a" * (URL_MAX_CHARS - 9),
+]
+URLS = st.sampled_from(EDGE_URLS) | st.from_regex(r"https?://\S+", fullmatch=True)
 TIMES = st.one_of(
     st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat()),
     st.builds(
@@ -116,6 +114,12 @@ def test_the_decoder_accepts_exactly_what_the_schema_accepts(value: object) -> N
     assert isinstance(read(value), TrackSubmitted) == schema_accepts(value)
 
 
+@pytest.mark.parametrize("url", EDGE_URLS, ids=lambda url: ascii(url[:20]))
+def test_the_decoder_and_the_schema_draw_the_line_around_addresses_alike(url: str) -> None:
+    value = {**PLAIN, "url": url}
+    assert isinstance(read(value), TrackSubmitted) == schema_accepts(value)
+
+
 @given(NEAR_MISSES)
 def test_binary_mode_reads_the_value_as_a_plain_event(value: object) -> None:
     assert read(value, BINARY) == read(value)
@@ -133,6 +137,15 @@ def test_structured_mode_accepts_exactly_what_the_envelopes_schema_accepts(
 ) -> None:
     accepted = ENVELOPE.is_valid(value) and schema_accepts(value["data"])
     assert isinstance(read(value, STRUCTURED if announced else ()), TrackSubmitted) == accepted
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "10", "1", "0.3", "", 1, None])
+def test_only_version_1_envelopes_are_opened(version: object) -> None:
+    value = {"specversion": version, "data": PLAIN}
+    found = read(value, STRUCTURED)
+    assert isinstance(found, TrackSubmitted) == (version in {"1.0", "1.1"}) == ENVELOPE.is_valid(value)
+    if isinstance(found, Unreadable):
+        assert found == Unreadable(ReadError.BAD_CLOUDEVENT, "/specversion")
 
 
 @given(NEAR_MISSES)

@@ -246,7 +246,7 @@ class Owner:
 
     def check_drained(self) -> None:
         ledger = self.ledger
-        assert not (ledger._open or ledger._order or ledger._keys or ledger._ready or ledger._jobs)
+        assert not any((ledger._open, ledger._order, ledger._keys, ledger._ready, ledger._jobs))
         assert ledger._job_bytes == ledger.buffered_bytes == 0
         assert decode(*self.broker.committed).jobs == {}
 

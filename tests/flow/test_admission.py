@@ -25,13 +25,19 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.probe: float | None = None
         self.held: tuple[FaultKind, str, float, float] | None = None  # kind, detail, since, probe at
 
-    @rule(seconds=st.sampled_from([0.001, 0.5, 1.0, 31.0]))
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+    @rule(share=st.sampled_from([0.001, 0.5, 1.0, 1.0]))
+    def pass_time(self, share: float) -> None:
+        """So much of the pause between probes."""
+        self.now += share * self.probe_seconds
 
     @precondition(lambda self: self.admission.may_start(self.now))
-    @rule()
-    def start(self) -> None:
+    @rule(times=st.integers(1, 3))
+    def start(self, times: int) -> None:
+        for _ in range(times):
+            if self.admission.may_start(self.now):
+                self.start_one()
+
+    def start_one(self) -> None:
         is_probe = self.admission.started()
         assert is_probe is (self.held is not None)
         if is_probe:
@@ -41,36 +47,34 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.calls.append(self.now)
 
     @precondition(lambda self: self.calls)
-    @rule(which=ANY, kind=HOLDING)
-    def earlier_call_refused(self, which: int, kind: FaultKind) -> None:
-        self.calls.pop(which % len(self.calls))
-        self.refuse(kind)
+    @rule(which=ANY, kind=st.one_of(HOLDING, st.none()))
+    def earlier_call_ends(self, which: int, kind: FaultKind | None) -> None:
+        """One that is no probe: refused, or taken (None)."""
+        started = self.calls.pop(which % len(self.calls))
+        if kind is None:
+            self.answer(started)
+        else:
+            self.refuse(kind)
 
+    # One rule, so that not every second step ends the probe: earlier calls must get their turn beside it.
     @precondition(lambda self: self.probe is not None)
-    @rule(kind=HOLDING)
-    def probe_refused(self, kind: FaultKind) -> None:
-        self.probe = None
-        self.refuse(kind)
-        self.admission.undecided(self.now)  # as its task ends: nothing more to say
+    @rule(kind=st.one_of(HOLDING, st.sampled_from(["taken", "tells nothing"])))
+    def probe_ends(self, kind: FaultKind | str) -> None:
+        assert self.probe is not None
+        started, self.probe = self.probe, None
+        if isinstance(kind, FaultKind):
+            self.refuse(kind)
+        elif kind == "taken":
+            self.answer(started)
+        elif self.held is not None:
+            self.held = (*self.held[:3], self.now + self.probe_seconds)
+        self.admission.undecided(self.now)  # as its task ends, whatever it was told
 
     def refuse(self, kind: FaultKind) -> None:
         closing = self.admission.refused(kind, "403", self.now)
         assert closing is (self.held is None)
         since = self.held[2] if self.held is not None else self.now
         self.held = (kind, "403", since, self.now + self.probe_seconds)
-
-    @precondition(lambda self: self.calls)
-    @rule(which=ANY)
-    def earlier_call_taken(self, which: int) -> None:
-        self.answer(self.calls.pop(which % len(self.calls)))
-
-    @precondition(lambda self: self.probe is not None)
-    @rule()
-    def probe_taken(self) -> None:
-        assert self.probe is not None
-        started, self.probe = self.probe, None
-        self.answer(started)
-        self.admission.undecided(self.now)
 
     def answer(self, started: float) -> None:
         """Only what began after the closing opens."""
@@ -83,14 +87,6 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.probe = None
         else:
             assert lifted is None
-
-    @precondition(lambda self: self.probe is not None)
-    @rule()
-    def probe_tells_nothing(self) -> None:
-        assert self.held is not None
-        self.probe = None
-        self.admission.undecided(self.now)
-        self.held = (*self.held[:3], self.now + self.probe_seconds)
 
     @invariant()
     def agrees_with_the_model(self) -> None:

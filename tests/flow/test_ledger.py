@@ -14,16 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.flow.ledger_model import Broker, Owner, numbered, outcome_of
 from worker.flow.commit_point import METADATA_LIMIT, WINDOW, CommitPoint, decode, encode
-from worker.flow.entry import Limits, State
+from worker.flow.entry import Entry, Limits, State
 from worker.flow.ledger import Ledger
 
 if TYPE_CHECKING:
-    from worker.flow.entry import Batch, Entry
+    from worker.flow.entry import Batch
 
 KEYS = st.sampled_from([None, None, b"", b"a", b"b"])
 GAPS = st.sampled_from([0, 0, 0, 1, 3, 40, WINDOW + 1])
 JOB_IDS = st.one_of(
-    st.uuids().map(str), st.sampled_from(["j", "\ud800", "x" * 256, "\N{GRINNING FACE}" * 256, "\N{CJK STROKE T}" * 256])
+    st.uuids().map(str),
+    st.sampled_from(["j", "\ud800", "x" * 256, "\N{GRINNING FACE}" * 256, "\N{CJK STROKE T}" * 256]),
 )
 LIMITS = st.builds(
     Limits,
@@ -286,12 +287,12 @@ def test_time_per_record(*, keyed: bool) -> None:
     count, per_batch = 50_000, 100
     records = [record for at in range(count) for record in numbered(at, 1, b"%d" % (at % 1000) if keyed else None)]
     ledger = Ledger(CommitPoint(0), Limits())
-    messages = {}
+    message = outcome_of(Entry(records[0], 0.0, None))
     began = perf_counter()
     for first in range(0, count, per_batch):
         ledger.receive(records[first : first + per_batch], now=0.0)
         while (entry := ledger.start()) is not None:
-            ledger.finish(entry, messages.setdefault(0, outcome_of(entry)))
+            ledger.finish(entry, message)
         encode(commit(ledger).commit)
     micros = (perf_counter() - began) / count * 1e6
     assert ledger.watermark == count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_left
+from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -59,13 +60,13 @@ def test_a_saturated_limit_is_kept_and_used(limit: int, idle: float) -> None:
 def test_a_saturated_limit_is_used(limit: int, share: float) -> None:
     left = leave(Pacer(limit), 0.0, [0.0] * (20 * limit))
     rate = (len(left) - 1) / (left[-1] - left[0]) * MINUTE
-    assert rate >= share * limit
+    assert rate >= share * limit - FUZZ
 
 
 def test_requests_leave_evenly() -> None:
     """A burst of a hundredth of the limit at most: at sixty a minute one at a time."""
     left = leave(Pacer(60), 0.0, [0.0] * 100)
-    assert all(later - earlier == pytest.approx(MINUTE / 59) for earlier, later in zip(left, left[1:], strict=False))
+    assert all(later - earlier == pytest.approx(MINUTE / 59) for earlier, later in pairwise(left))
 
 
 @given(st.lists(WAITS, max_size=50), STARTS)
@@ -114,7 +115,8 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], float]] = {
 def test_the_first_poll_finds_what_is_likely_done(name: str, seed: int) -> None:
     """From the setting, 25 s, to where 85 % of the jobs are done, for each kind of traffic."""
     draw, quantile = DISTRIBUTIONS[name]
-    rng, learned, hits, times = random.Random(seed), AnalysisTime(25.0), [], []
+    rng = random.Random(seed)  # noqa: S311 - no secret: a seeded test
+    learned, hits, times = AnalysisTime(25.0), [], []
     for count in range(6000):
         done = draw(rng) <= learned.seconds
         learned.first_poll(done=done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -52,8 +52,8 @@ class Knobs:
     buffered_bytes: int = 1 << 20
     first_poll: float = 1.0
     probe: float = 5.0
-    limits: Limits = Limits(job_reserve_bytes=20)
-    retry: RetryPolicy = RetryPolicy()
+    limits: Limits = field(default_factory=lambda: Limits(job_reserve_bytes=20))
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 class Running:

@@ -39,18 +39,13 @@ async def test_one_key_is_analysed_one_at_a_time_and_different_keys_at_once() ->
         scene.submit(f"other-{number}", key=b"other-%d" % number)
         scene.submit(f"null-{number}")
     scene.worker()
-    began = (await _first_call(scene)).at
     await scene.decided()
+    began = scene.analyst.calls[0].at
     at = {call.item_id: round((call.at - began) / 2) for call in scene.analyst.calls}
     assert at == {
         **{f"same-{number}": number for number in range(4)},
         **{f"{kind}-{number}": 0 for number in range(4) for kind in ("other", "null")},
     }
-
-
-async def _first_call(scene: Scene) -> object:
-    await until(lambda: scene.analyst.calls)
-    return scene.analyst.calls[0]
 
 
 @virtual

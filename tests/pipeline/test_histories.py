@@ -44,8 +44,7 @@ class History:
     async def end(self) -> None:
         """Heal everything and wait for the last decision."""
         self.scene.broker.away = False
-        if not self.running:
-            self.scene.worker()
+        self.scene.worker()  # those that run may be about to stop
         await self.scene.decided(3600)
         assert set(await self.scene.stop()) <= {0}
         await elapse(60)

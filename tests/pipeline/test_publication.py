@@ -111,7 +111,7 @@ async def test_a_slow_head_holds_back_nobody_and_the_next_owner_skips_exactly_wh
     scene = Scene(analyst=FakeAnalyst(seconds=1))
     scene.analyst.slow["head"] = 300
     scene.submit("head")
-    offsets = {scene.submit(f"track-{number}", gap=number % 3 == 0) for number in range(50)}
+    offsets = frozenset(scene.submit(f"track-{number}", gap=number % 3 == 0) for number in range(50))
     first = scene.worker()
     await until(lambda: len(scene.broker.visible) == 50, 30)
     await elapse(1)

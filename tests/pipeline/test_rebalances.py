@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
 from tests.fakes import Step, Way
-from tests.pipeline.scene import Scene
+from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.pipeline.facts import LaneSealed, RebalanceFinished
 
@@ -22,6 +23,10 @@ async def two_partitions_at_work(seconds: float, generation: int = 1, tracks: in
     scene.worker(**knobs)
     await until(lambda: len(scene.analyst.calls) == 2 * tracks)
     return scene
+
+
+def _rebalanced(worker: Running, times: int) -> bool:
+    return len(worker.seen(RebalanceFinished)) == times
 
 
 def now() -> float:
@@ -110,10 +115,10 @@ async def test_a_rebalance_during_opening_leaves_nothing_half_open() -> None:
 async def test_a_second_rebalance_before_the_first_readmission_ended() -> None:
     scene = await two_partitions_at_work(seconds=40, rebalance_drain=1)
     worker = scene.workers[0]
-    for number in range(3):
+    for done in (2, 3, 4):
         scene.broker.away = True
         scene.broker.group.rebalance()
-        await until(lambda done=number + 2: len(worker.seen(RebalanceFinished)) == done)
+        await until(partial(_rebalanced, worker, done))
     scene.broker.away = False
     await scene.decided()
     assert set(scene.analyst.purchases.values()) == {1}

@@ -52,8 +52,7 @@ class Admission:
         closing = self.held is None
         since = now if self.held is None else self.held.since
         self.held = Held(kind, detail, since, now + self._probe_seconds)
-        self._probing = False
-        return closing
+        return closing  # a probe is over when its call ends, not when an earlier call is refused meanwhile
 
     def answered(self, started_at: float) -> Held | None:
         """A call that started then was taken by the API. Returns what this lifted, if anything."""
@@ -63,7 +62,7 @@ class Admission:
         return lifted
 
     def undecided(self, now: float) -> None:
-        """The probe ended without telling either way (a time-out, say): try again after the pause."""
+        """The call of the probe has ended; where it lifted nothing, the next one may leave after the pause."""
         if self.held is not None and self._probing:
             self._probing = False
             self.held = Held(self.held.kind, self.held.detail, self.held.since, now + self._probe_seconds)

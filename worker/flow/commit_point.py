@@ -11,14 +11,19 @@ Rules that this module alone decides:
 - A text of another version is refused, never skipped: reading past it would decide tracks twice. A text that is not
   ours (another consumer used the group) means that nothing above the offset is done.
 
-Layout, version 1: `ti1:` and the base85 form of: form of the done set (0 runs, 1 bitmap), length, bytes; then per job
-the distance of its offset, the kind of its id (0 UUID in 16 bytes, else length + 1 and UTF-8). Numbers are LEB128.
+- A text that was damaged, cut, or moved to another offset (as tools that mirror groups do) is refused: one wrong bit in
+  the done set would lose a track.
+
+Layout, version 1: `ti1:` and the base85 form of: CRC-32 of the watermark and of what follows; form of the done set (0
+runs, 1 bitmap), length, bytes; then per job the distance of its offset, the kind of its id (0 UUID in 16 bytes, else
+length + 1 and UTF-8). Numbers are LEB128.
 """
 
 from __future__ import annotations
 
 import base64
 import uuid
+import zlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -27,13 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT = 4000  # characters; brokers refuse more than 4,096 bytes (offset.metadata.max.bytes)
-BUDGET_BYTES = METADATA_LIMIT * 4 // 5 - 8  # base85 writes 4 bytes as 5 characters; 8 for the prefix and rounding
+BUDGET_BYTES = METADATA_LIMIT * 4 // 5 - 8  # base85 writes 4 bytes as 5 characters; 8 for the prefix and the checksum
 WINDOW = 16_384  # offsets above the watermark: a bitmap of 2,048 bytes at most
 
 _MARK = "ti"
 _PREFIX = "ti1:"
 _RUNS, _BITMAP = 0, 1
 _UUID_BYTES = 16
+_SUM_BYTES = 4
+_REACH = BUDGET_BYTES * 8  # offsets that the largest bitmap could speak of
 _SEVEN_BITS, _MORE = 0x7F, 0x80
 
 
@@ -63,7 +70,7 @@ def encode(point: CommitPoint) -> str:
             break
         body += job
         position = offset
-    return _PREFIX + base64.b85encode(bytes(body)).decode("ascii")
+    return _PREFIX + base64.b85encode(_checksum(point.watermark, body) + body).decode("ascii")
 
 
 def decode(watermark: int, metadata: str) -> CommitPoint:
@@ -171,7 +178,14 @@ class _Reader:
         return self.at < len(self.data)
 
 
-def _decode_body(watermark: int, body: bytes) -> CommitPoint:
+def _checksum(watermark: int, body: bytes | bytearray) -> bytes:
+    return zlib.crc32(body, zlib.crc32(b"%d" % watermark)).to_bytes(_SUM_BYTES, "big")
+
+
+def _decode_body(watermark: int, raw: bytes) -> CommitPoint:
+    body = raw[_SUM_BYTES:]
+    if raw[:_SUM_BYTES] != _checksum(watermark, body):
+        raise ValueError("its checksum is wrong")
     reader = _Reader(body)
     form = reader.number()
     data = reader.take(reader.number())
@@ -197,8 +211,8 @@ def _from_runs(data: bytes) -> list[int]:
     while reader.more:
         first = end + reader.number()
         end = first + reader.number()
-        if end > first + WINDOW:
-            raise ValueError(f"a run of {end - first} offsets")
+        if end > _REACH:
+            raise ValueError("a run beyond what can be done at once")
         out.extend(range(first, end))
     return out
 

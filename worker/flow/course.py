@@ -126,7 +126,8 @@ class Course:
                 return Decide(analysis)
             case Accepted(job_id):
                 self.job_id, self.polls, self.pushed_back = job_id, 0, 0
-                return self._poll_in(first_poll_seconds, now, first=True)
+                # Never as late as the deadline: no poll would ever teach that it was too late.
+                return self._poll_in(min(first_poll_seconds, (self.deadline - now) / 2), now, first=True)
             case Running():
                 self.polls, self.pushed_back = self.polls + 1, 0
                 return self._poll_in(self._growing(self.polls - 1), now)

@@ -6,7 +6,8 @@ with nothing remaining, nothing leaves before the reset; a 429 pauses everything
 
 AnalysisTime: when to poll first. It tracks the quantile of analysis time at which `LIKELY` of the jobs are done
 (stochastic approximation, Robbins and Monro 1951): each first poll only tells whether the job was done by then, and
-that is all it needs. No durations are kept.
+that is all it needs. No durations are kept. It is bounded: where nothing is ever done, the API hangs, and what is
+learned from that would delay every first poll long after.
 """
 
 from __future__ import annotations
@@ -57,13 +58,14 @@ STEP_SHARE = 0.1
 class AnalysisTime:
     """When a job is likely done, in seconds after its submission; starts at the setting."""
 
-    __slots__ = ("_floor", "_step", "seconds")
+    __slots__ = ("_ceiling", "_floor", "_step", "seconds")
 
-    def __init__(self, start_seconds: float, floor_seconds: float = 0.1) -> None:
+    def __init__(self, start_seconds: float, floor_seconds: float = 0.1, ceiling_seconds: float = 120.0) -> None:
         self.seconds = start_seconds
         self._floor = min(floor_seconds, start_seconds)
+        self._ceiling = max(ceiling_seconds, start_seconds)
         self._step = start_seconds * STEP_SHARE
 
     def first_poll(self, *, done: bool) -> None:
         """A first poll found the job done, or not yet."""
-        self.seconds = max(self._floor, self.seconds + self._step * (LIKELY - done))
+        self.seconds = min(self._ceiling, max(self._floor, self.seconds + self._step * (LIKELY - done)))

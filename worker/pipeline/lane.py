@@ -131,11 +131,12 @@ class Lane:
         self.paused, self.flowing = False, True
         self.changed()
 
-    def suspend(self) -> None:
-        """Start nothing more: the partition may go elsewhere. What runs goes on."""
+    def suspend(self, *, assigned: bool = False) -> None:
+        """Start nothing more: we stop, or (not assigned) the partition may go elsewhere. What runs goes on."""
         self._stay, self.flowing, self.paused = None, False, True
         self._source.pause(self.partition)
-        self._assigned.clear()
+        if not assigned:
+            self._assigned.clear()
         self._hurry.set()
         self._settled.set()
 
@@ -244,7 +245,8 @@ class Lane:
             self._hurry.clear()
         if delay > 0 and not self._hurry.is_set():
             try:
-                await asyncio.wait_for(self._hurry.wait(), delay)
+                async with asyncio.timeout(delay):  # 3.11's wait_for can swallow a cancellation
+                    await self._hurry.wait()
             except TimeoutError:
                 return
 

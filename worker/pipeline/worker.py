@@ -94,11 +94,12 @@ class Worker:
 
     async def _work(self, tasks: asyncio.TaskGroup) -> int:
         await self._source.start(self)
-        consuming = tasks.create_task(self._consume())
+        background = [tasks.create_task(self._consume()), tasks.create_task(self._watch())]
         await self._stop_asked.wait()
         began = self._loop.time()
         dropped = await self._drain()
-        consuming.cancel()
+        for task in background:
+            task.cancel()
         await self._source.stop()
         self._observe(Stopped(dropped, self._loop.time() - began))
         self._seal_all()
@@ -142,7 +143,7 @@ class Worker:
         """Let what runs finish and be published, for so long."""
         lanes = list(self._lanes.values())
         for lane in lanes:
-            lane.suspend()
+            lane.suspend(assigned=lane.partition in self._assignment)
         try:
             async with asyncio.timeout(seconds):
                 for lane in lanes:

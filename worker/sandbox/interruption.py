@@ -26,7 +26,7 @@ async def until_signalled(coroutine: Coroutine[None, None, T]) -> T:
 
     Further signals change nothing: its end is bounded, and a second Ctrl-C must not leave processes behind.
     """
-    task = asyncio.ensure_future(coroutine)
+    task, loop = asyncio.ensure_future(coroutine), asyncio.get_running_loop()
     caught: list[signal.Signals] = []
 
     def interrupt(number: signal.Signals) -> None:
@@ -35,10 +35,13 @@ async def until_signalled(coroutine: Coroutine[None, None, T]) -> T:
         caught.append(number)
 
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+        loop.add_signal_handler(number, interrupt, number)
     try:
         return await task
     except asyncio.CancelledError:
         if not caught:
             raise
         raise Interrupted(caught[0]) from None
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

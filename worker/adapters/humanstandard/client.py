@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Generation = Literal[1, 2]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-_CONNECT_SECONDS: Final = 10.0
 _NO_JOB: Final = "track-intake-check"
 # What a key that was accepted may be told of a job that does not exist.
 _PROBE_PASSED: Final = frozenset({FaultKind.JOB_UNKNOWN, FaultKind.INVALID_REQUEST})
@@ -33,7 +32,7 @@ class HumanStandard:
     """Both generations of the API behind `submit` and `poll`; generation 1 never needs the latter by itself.
 
     `timeout_seconds` bounds a whole call, connection included; generation 1's submission takes 45-80 s, so leave it
-    room. A connection is waited for at most 10 s and at most half of that, so that the bound never runs out before
+    room. A connection is waited for `connect_seconds` and at most half of that, so that the bound never runs out before
     the request was sent. Raises ValueError for a base address or key that cannot be used, without repeating either.
     """
 
@@ -45,6 +44,7 @@ class HumanStandard:
         generation: Generation,
         transport: httpx.AsyncBaseTransport,
         timeout_seconds: float,
+        connect_seconds: float = 10.0,
         user_agent: str,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -57,7 +57,7 @@ class HumanStandard:
         self._api_key = api_key
         self._transport = transport
         self._timeout_seconds = timeout_seconds
-        connect = min(_CONNECT_SECONDS, timeout_seconds / 2)
+        connect = min(connect_seconds, timeout_seconds / 2)
         limits = {"connect": connect, "pool": connect, "read": timeout_seconds, "write": timeout_seconds}
         self._extensions = {"timeout": limits}
         self._wall_clock = wall_clock
