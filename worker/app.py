@@ -221,6 +221,7 @@ def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, obse
         admission=Admission(settings.hold_probe_seconds),
         analysis_time=AnalysisTime(settings.hs_first_poll_seconds),
         slots=settings.max_concurrency,
+        standstill_seconds=settings.kafka_session_timeout_seconds / 2,  # longer: the partitions may have moved
         observe=observe,
         wall=partial(datetime.now, UTC),
         chance=random.random,
@@ -236,7 +237,6 @@ def _config_of(settings: Settings) -> WorkerConfig:
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
         rebalance_drain_seconds=settings.rebalance_drain_seconds,
-        standstill_seconds=settings.kafka_session_timeout_seconds / 2,
         max_buffered_records=settings.max_buffered_records,
         max_buffered_bytes=settings.max_buffered_bytes,
     )

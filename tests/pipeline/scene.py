@@ -74,6 +74,7 @@ class Running:
             slots=knobs.slots,
             observe=self.facts.append,
             wall=wall,
+            standstill_seconds=knobs.standstill,
             chance=random.Random(name).random,  # noqa: S311 - jitter, and the same in every run
         )
         config = WorkerConfig(
@@ -82,7 +83,6 @@ class Running:
             commit_interval_seconds=knobs.commit_interval,
             drain_seconds=knobs.drain,
             rebalance_drain_seconds=knobs.rebalance_drain,
-            standstill_seconds=knobs.standstill,
             max_buffered_records=knobs.buffered_records,
             max_buffered_bytes=knobs.buffered_bytes,
         )

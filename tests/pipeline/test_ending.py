@@ -179,7 +179,6 @@ async def test_a_process_that_stood_still_proves_its_ownership_before_it_buys() 
     scene.broker.group.expire(zombie.source, notices_after=20.7)  # a heartbeat after it woke
     await scene.ready(scene.worker())
     stand_still(20)
-    await elapse(0.01)
     for number in range(10):
         scene.submit(f"track-{number}")
     await scene.decided()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import orjson
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fakes import FakePublisher, FakeSource, Step, Way
 from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, until, virtual
+from worker.domain.record import Message
+from worker.flow.publication import Committed
 from worker.pipeline.facts import LaneSealed, RebalanceFinished
 
 
@@ -188,3 +191,31 @@ async def test_the_next_owner_polls_what_was_bought(way: str) -> None:
     await elapse(100)
     scene.verify()
     assert {decision["attempts"] for decision in scene.decisions().values()} == {1}
+
+
+@virtual
+async def test_a_lane_that_comes_back_after_another_owner_begins_from_what_that_one_left() -> None:
+    scene = Scene()
+    worker = scene.worker()
+    scene.submit("first")
+    await scene.decided()
+    silent = scene.worker()
+    await scene.ready()
+    await scene.crash(silent)  # the group waits for it until its session ends
+    scene.broker.group.rebalance()
+    await until(lambda: worker.source.joining)
+    offset = scene.submit("foreign")
+    await decide_elsewhere(scene, offset)
+    await scene.ready(worker)
+    scene.submit("later")
+    await scene.decided()
+    assert scene.analyst.purchases == {"first": 1, "later": 1}
+    assert [fact.cause for fact in worker.seen(LaneSealed)] == ["fenced"]
+
+
+async def decide_elsewhere(scene: Scene, offset: int) -> None:
+    """Be the owner of partition 0 for as long as it takes to decide this one."""
+    owner = FakePublisher(scene.broker, FakeSource(scene.broker), 0)
+    value = orjson.dumps({"item_id": "foreign", "source": {"partition": 0, "offset": offset}})
+    await owner.start()
+    await owner.publish([Message("approve", None, value, ())], Committed(offset + 1))

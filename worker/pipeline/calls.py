@@ -25,6 +25,7 @@ from worker.pipeline.facts import (
     RetryScheduled,
 )
 from worker.pipeline.gate import Gate
+from worker.pipeline.pulse import Pulse
 from worker.pipeline.status import track_decided
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Calls:
         admission: Admission,
         analysis_time: AnalysisTime,
         slots: int,
+        standstill_seconds: float,
         observe: Observe,
         wall: Callable[[], datetime],
         chance: Callable[[], float],
@@ -77,6 +79,7 @@ class Calls:
         self._tasks: asyncio.TaskGroup | None = None
         self.admission = admission
         self.slots = slots
+        self.pulse = Pulse(standstill_seconds, self._loop.time())
 
     def __repr__(self) -> str:
         lanes = len(self._lanes)
@@ -123,6 +126,7 @@ class Calls:
     def _may_start(self) -> bool:
         return (
             self._tasks is not None
+            and not self.pulse.is_late(self._loop.time())  # lanes are about to be put in doubt
             and len(self._running) < self.slots
             and self.admission.may_start(self._loop.time())
             and self._gate.is_open()

@@ -38,12 +38,10 @@ class WorkerConfig:
     commit_interval_seconds: float
     drain_seconds: float
     rebalance_drain_seconds: float
-    standstill_seconds: float  # a process that stood still for so long may have lost its partitions
     max_buffered_records: int
     max_buffered_bytes: int
 
 
-TICKS = 8  # looks at the clock in the time after which a standstill counts
 MIN_BUFFERED_RECORDS = 16  # per lane, however many lanes share the process's bound
 
 
@@ -121,14 +119,11 @@ class Worker:
 
     async def _watch(self) -> None:
         """Notice that the process stood still: suspended, starved, or stopped and continued."""
-        tick = self._config.standstill_seconds / TICKS
-        expected = self._loop.time() + tick
         while True:
-            await asyncio.sleep(tick)
-            if self._loop.time() > expected + self._config.standstill_seconds:
+            if self._calls.pulse.beat(self._loop.time()):
                 for lane in self._lanes.values():
                     lane.doubt()
-            expected = self._loop.time() + tick
+            await asyncio.sleep(self._calls.pulse.interval_seconds)
 
     # Stopping.
 

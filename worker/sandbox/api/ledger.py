@@ -59,7 +59,7 @@ class Ledger:
             "repeated": self.repeated,
             "requests": dict(self.requests),
             "statuses": {str(status): count for status, count in self.statuses.items()},
-            "faults": dict(self.faults),
+            "faults": {str(kind): count for kind, count in self.faults.items()},
             "throttled": self.throttled,
             "requests_in_flight": self.requests_in_flight,
             "requests_in_flight_max": self.requests_in_flight_max,

@@ -1,0 +1,29 @@
+"""Whether this process has stood still: suspended, starved, or stopped and continued."""
+
+from __future__ import annotations
+
+TICKS = 8  # beats in the time after which a standstill counts
+
+
+class Pulse:
+    """Beats as long as the event loop turns. `now` is the loop's time.
+
+    Who asks before the first beat after a standstill is told of it, whatever callbacks the loop runs first.
+    """
+
+    __slots__ = ("_beat_at", "_limit_seconds", "interval_seconds")
+
+    def __init__(self, limit_seconds: float, now: float) -> None:
+        self._limit_seconds = limit_seconds
+        self._beat_at = now
+        self.interval_seconds = limit_seconds / TICKS
+
+    def is_late(self, now: float) -> bool:
+        """Whether the loop has stood still, and nobody has drawn the consequences yet."""
+        return now > self._beat_at + self.interval_seconds + self._limit_seconds
+
+    def beat(self, now: float) -> bool:
+        """The loop turns. True where it stood still since the last beat."""
+        late = self.is_late(now)
+        self._beat_at = now
+        return late
