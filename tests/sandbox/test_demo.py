@@ -72,8 +72,8 @@ def test_a_signal_ends_the_worker_too(number: signal.Signals, tmp_path: Path) ->
         while "Act 1" not in process.stdout.readline():
             assert process.poll() is None
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.send_signal(number)
-        process.send_signal(number)  # impatience changes nothing
+        while process.poll() is None:
+            process.send_signal(number)  # impatience changes nothing
         said, complaint = process.communicate(timeout=30)
     assert process.returncode == 128 + number, said + complaint
     assert complaint.endswith(f"{number.name}: stopped, and everything that was started has ended.\n")

@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from worker.sandbox.interruption import Interrupted, until_signalled
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TURNS = 10  # of the loop, in which a signal to ourselves certainly arrives
+
+
+@pytest.fixture(autouse=True)
+def dispositions() -> Iterator[None]:
+    """An interrupted process ignores signals for the rest of its life; this one lives on."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 async def signalled(number: signal.Signals) -> None:
@@ -19,7 +33,7 @@ async def signalled(number: signal.Signals) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("first", SIGNALS)
 async def test_further_signals_do_not_cut_the_cleaning_up(first: signal.Signals) -> None:
     steps = []
 
@@ -34,6 +48,7 @@ async def test_further_signals_do_not_cut_the_cleaning_up(first: signal.Signals)
     with pytest.raises(Interrupted, match=first.name) as interrupted:
         await until_signalled(work())
     assert interrupted.value.number == first
+    await signalled(first)  # what comes after the cleaning up is as harmless
     assert steps == ["cleaned up"]
 
 

@@ -117,6 +117,23 @@ def test_topics_appear_on_first_use_with_four_partitions() -> None:
         assert broker.address.startswith("127.0.0.1:")
 
 
+def blocked(status: str) -> int:
+    return int(next(each for each in status.splitlines() if each.startswith("SigBlk")).split()[1], 16)
+
+
+def test_no_signal_reaches_the_brokers_threads_and_all_reach_ours() -> None:
+    """One that interrupted the mock cluster's poll ended it, and closing it then hung."""
+    ours = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    before = set(Path("/proc/self/task").iterdir())
+    with EmbeddedBroker(["first"]):
+        threads = set(Path("/proc/self/task").iterdir()) - before
+        masks = [blocked((thread / "status").read_text()) for thread in threads]
+    wanted = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD))
+    assert len(masks) >= 2
+    assert all(mask & wanted == wanted for mask in masks)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == ours
+
+
 @pytest.mark.parametrize("words", [["--time-scale", "0"], ["--service-seconds", "-1"], ["--generation", "3"], ["x"]])
 def test_a_wrong_command_line_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:

@@ -24,13 +24,17 @@ class Interrupted(Exception):  # noqa: N818 - no error: somebody wished it
 async def until_signalled(coroutine: Coroutine[None, None, T]) -> T:
     """Run it to its end; on SIGINT, SIGTERM or SIGHUP cancel it, wait for its end and raise Interrupted.
 
-    Further signals change nothing: its end is bounded, and a second Ctrl-C must not leave processes behind.
+    From then on this process ignores these signals: its end is near and bounded, and a second Ctrl-C must not leave
+    processes or directories behind.
     """
     task, loop = asyncio.ensure_future(coroutine), asyncio.get_running_loop()
     caught: list[signal.Signals] = []
 
     def interrupt(number: signal.Signals) -> None:
         if not caught:
+            _unhandle(loop)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_IGN)
             task.cancel()
         caught.append(number)
 
@@ -43,5 +47,10 @@ async def until_signalled(coroutine: Coroutine[None, None, T]) -> T:
             raise
         raise Interrupted(caught[0]) from None
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        if not caught:
+            _unhandle(loop)
+
+
+def _unhandle(loop: asyncio.AbstractEventLoop) -> None:
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
