@@ -11,7 +11,7 @@ from worker.app import analyst_of, connection_of, decider_of, topics_of
 from worker.flow.faults import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncIterator, Awaitable
     from typing import TextIO
 
     from worker.adapters.kafka.inspection import TopicFacts
@@ -130,11 +130,9 @@ async def _create(settings: Settings, out: TextIO) -> int:
     needed = _needed(topics_of(settings))
     try:
         async with Inspection(connection_of(settings)) as inspection:
-            existing: Mapping[str, TopicFacts] = await inspection.topics([name for name, _, _ in needed])
             for name, partitions, size in needed:
-                if name not in existing:
-                    await inspection.create(name, partitions, size)
-                print(f"{'exists ' if name in existing else 'created'}  {name}", file=out)
+                created = await inspection.create(name, partitions, size)
+                print(f"{'created' if created else 'exists '}  {name}", file=out)
     except InspectionError as exc:
         print(f"FAIL  {exc}", file=out)
         return CHECK_FAILED

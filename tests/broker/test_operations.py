@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker.drive import API_KEY
+from tests.broker.waiting import wait_until
 from worker.operations import OUTPUT_MESSAGE_BYTES, check, topics
 from worker.settings import load
 
@@ -45,10 +46,15 @@ async def test_topics_are_created_once_and_then_pass_the_check(stage: SetStage) 
         assert (code, text.count("not found")) == (3, 5)
         for verb in ("created", "exists"):
             out = io.StringIO()
-            assert await asyncio.to_thread(topics, settings_of(scene, **renamed), out, create=True) == 0
+            code = await asyncio.to_thread(topics, settings_of(scene, **renamed), out, create=True)
+            assert code == 0, out.getvalue()
             assert [line.split()[0] for line in out.getvalue().splitlines()] == [verb] * 5
-        code, text = await said(scene, **renamed)
-        assert (code, text.splitlines()[-1]) == (0, "ready to run"), text
+
+        async def ready() -> bool:  # brokers learn of new topics one after the other
+            code, text = await said(scene, **renamed)
+            return (code, text.splitlines()[-1]) == (0, "ready to run")
+
+        await wait_until("the check passes", ready, 20)
 
 
 async def test_check_names_a_topic_that_would_refuse_large_decisions(stage: SetStage) -> None:

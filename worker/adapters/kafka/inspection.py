@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from worker.adapters.kafka.publisher import TransactionalPublisher
 from worker.flow.publication import FencedError, PublishFailedError
@@ -77,15 +77,19 @@ class Inspection:
                     return int(values["max.message.bytes"])
         return None
 
-    async def create(self, name: str, partitions: int, max_message_bytes: int | None) -> None:
-        """Create one topic with as many replicas as the cluster has brokers, three at most."""
+    async def create(self, name: str, partitions: int, max_message_bytes: int | None) -> bool:
+        """Create one topic with as many replicas as the cluster has brokers, three at most; False if it exists.
+
+        The brokers' word counts, not an earlier description: a topic made a moment ago may not be described yet.
+        """
         configs = {"max.message.bytes": str(max_message_bytes)} if max_message_bytes else {}
         cluster = await _asked(self._admin.describe_cluster(), "describe the cluster")
         topic = NewTopic(name, partitions, min(MAX_REPLICAS, len(cluster["brokers"])), topic_configs=configs)
         response = await _asked(self._admin.create_topics([topic]), f"create the topic {name}")
-        for error in response.topic_errors:
-            if error[1]:
-                raise InspectionError(f"cannot create the topic {name}: {for_code(error[1]).__name__}")
+        code = response.topic_errors[0][1]
+        if code and for_code(code) is not TopicAlreadyExistsError:
+            raise InspectionError(f"cannot create the topic {name}: {for_code(code).__name__}")
+        return not code
 
     async def group_readable(self, group_id: str, topic: str) -> None:
         """Read the group's offsets. Raises InspectionError."""
