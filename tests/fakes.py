@@ -3,7 +3,7 @@
 - A transactional id (one per input partition) has an epoch. Initialising a producer raises it, and aborts what is
   open; whoever holds an older epoch is fenced at every step. An open transaction is aborted so by time-out, too.
 - Messages and commit point of a transaction become visible together, when it commits, or never.
-- A failure of any kind ends a publisher: one that is used again raises an AssertionError, as a bug of its owner.
+- A failure of any kind ends a publisher: using it again is its owner's bug, an AssertionError.
 - The group (fake_group.py) is eager: every change of members revokes everything, waits for all who answer within
   the rebalance time-out, and hands all partitions out anew by range, paused, positions reset to what is committed. A
   member that was expelled goes on fetching until it learns it (lost=True).
@@ -84,7 +84,7 @@ class FakeBroker:
         self.arrived = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<FakeBroker partitions={self.partitions} visible={len(self.visible)} {self.group!r}>"
+        return f"<FakeBroker visible={len(self.visible)} {self.group!r}>"
 
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, *, headers: Headers = (), gap: int = 0
@@ -120,7 +120,7 @@ class FakeBroker:
         self.check(transactional, epoch)
         opened = self.open.pop(transactional)
         opened.expiry.cancel()
-        assert opened.commit is not None
+        assert opened.commit
         self.visible.extend(opened.messages)
         self.committed[transactional] = opened.commit
         self.history[transactional].append(opened.commit)
@@ -194,14 +194,13 @@ class FakeSource:
         self.joining = False  # between a revocation and the next assignment nothing is fetched
         self.lost = False  # it was expelled and does not know it yet
         self.gone = asyncio.Event()
-        self.seeks: list[tuple[int, int]] = []
         self.rebalanced: Rebalanced | None = None
         self._broker = broker
         self._positions: dict[int, int] = {}
         self._fault: BaseException | None = None
 
     def __repr__(self) -> str:
-        return f"<FakeSource {self.name} {sorted(self.owned)} paused={sorted(self.paused)}>"
+        return f"<FakeSource {self.name} {sorted(self.owned)}>"
 
     async def reach(self, error: type[Exception]) -> None:
         """Go to the broker; where it is away, wait for nothing and raise."""
@@ -258,7 +257,6 @@ class FakeSource:
         if partition not in self.owned:
             raise SourceFailedError("cannot seek: not assigned")
         self._positions[partition] = offset or 0
-        self.seeks.append((partition, offset or 0))
         self._broker.arrived.set()
         return offset or 0
 

@@ -1,76 +1,21 @@
-"""What the ledger's state machine compares with: a broker that keeps the rules, and what an owner must know."""
+"""What a ledger must know of its records: the model that its state machine compares it with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.domain.record import Message, Record
-from worker.flow.commit_point import BUDGET_BYTES, METADATA_LIMIT, WINDOW, decode, done_bytes, encode, job_bytes
+from tests.flow.broker_model import outcome_of
+from worker.flow.commit_point import BUDGET_BYTES, WINDOW, decode, done_bytes, encode, job_bytes
 from worker.flow.entry import State
 from worker.flow.ledger import ADMIT_BELOW, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from tests.flow.broker_model import Broker
+    from worker.domain.record import Record
     from worker.flow.commit_point import CommitPoint
     from worker.flow.entry import Batch, Entry, Limits
-
-
-def record_at(offset: int, key: bytes | None = None, size: int = 1) -> Record:
-    return Record("in", 0, offset, 0, key, b"x" * size, ())
-
-
-def outcome_of(entry: Entry, size: int = 0) -> Message:
-    return Message("out", entry.record.key, b"%d" % entry.record.offset + b" " * size, ())
-
-
-@dataclass
-class Broker:
-    """One partition: its log, the group's commit point as text, its one legitimate owner, and what was published."""
-
-    first: int
-    log: dict[int, Record] = field(default_factory=dict)
-    published: dict[int, None] = field(default_factory=dict)  # a set in the order of publication
-    owner: Owner | None = None
-
-    def __post_init__(self) -> None:
-        self.committed = (self.first, "")
-        self.end = self.first
-
-    def append(self, gap: int, key: bytes | None, size: int) -> None:
-        self.end += gap
-        self.log[self.end] = record_at(self.end, key, size)
-        self.end += 1
-
-    def fetch(self, position: int, count: int) -> list[Record]:
-        return [record for offset, record in self.log.items() if offset >= position][:count]
-
-    def apply(self, owner: Owner, batch: Batch, text: str) -> bool:
-        """A transaction: all or nothing, and nothing of a fenced owner."""
-        if owner is not self.owner:
-            return False
-        for entry, message in zip(batch.entries, batch.messages, strict=True):
-            self._publish(entry.record, message)
-        self._commit(batch.commit, text)
-        return True
-
-    def _publish(self, record: Record, message: Message) -> None:
-        assert int(message.value or b"") == record.offset
-        assert record.offset not in self.published, "published twice"
-        for earlier in self.log.values():
-            if record.key is not None and earlier.key == record.key and earlier.offset < record.offset:
-                assert earlier.offset in self.published, "overtook its key's earlier record"
-        self.published[record.offset] = None
-
-    def _commit(self, point: CommitPoint, text: str) -> None:
-        assert point.watermark >= self.committed[0], "the watermark went back"
-        assert all(offset in self.published for offset in self.log if offset < point.watermark), "lost"
-        assert point.done == {offset for offset in self.published if offset >= point.watermark}
-        assert all(offset - point.watermark < WINDOW for offset in point.done)
-        assert len(text) <= METADATA_LIMIT
-        assert decode(point.watermark, text).done == point.done
-        self.committed = (point.watermark, text)
 
 
 class Owner:
@@ -200,6 +145,18 @@ class Owner:
     def seal(self) -> None:
         assert self.ledger.seal() == len(self.of(State.RUNNING))
 
+    def wake_as_zombie(self) -> None:
+        """Sealed, but its calls end only now: nothing of them counts, and the broker refuses its publication."""
+        assert self.ledger.start() is None
+        assert self.ledger.snapshot() is None
+        for entry in self.entries.values():
+            assert self.ledger.finish(entry, outcome_of(entry)) is False
+            self.ledger.note_job(entry, "bought too late")
+            self.ledger.wait(entry)
+            self.ledger.resume(entry)
+        if self.batch is not None and not self.applied:
+            assert self.publish(applied=True) is False
+
     def check_sealed(self) -> None:
         """Everything stands as it stood when the partition went."""
         assert {offset: entry.state for offset, entry in self.entries.items()} == self.states
@@ -269,5 +226,20 @@ def _check_jobs_written(point: CommitPoint) -> None:
     assert len(written) == len(point.jobs) or bound > BUDGET_BYTES
 
 
-def numbered(first: int, count: int, key: bytes | None = None) -> Iterable[Record]:
-    return (record_at(offset, key) for offset in range(first, first + count))
+def drain(owner: Owner) -> None:
+    """Let everything through; each round must publish, or hand out, something."""
+    if owner.batch is not None:
+        owner.learn()
+    owner.deliver(owner.broker.fetch(owner.next_offset, len(owner.broker.log)))
+    for offset in owner.of(State.WAITING):
+        owner.resume(offset)
+    while owner.states or owner.ledger.unpublished:
+        while owner.start() is not None:
+            owner.check()
+        for offset in owner.of(State.RUNNING):
+            owner.finish(offset)
+        owner.snapshot()
+        assert owner.publish(applied=True)
+        owner.learn()
+    owner.check()
+    owner.check_drained()

@@ -51,6 +51,10 @@ def bytes_of(text: str) -> int:
 @example(0, set(range(WINDOW)), {})
 @example(0, set(range(0, WINDOW, 2)), {1: "\N{GRINNING FACE}" * 256})
 @example(5, set(), {WINDOW - 1: ""})
+@example(0, set(), dict.fromkeys(range(2000), "j"))  # fills the space to the last bytes
+@example(
+    0, set(), dict.fromkeys(range(12), "x" * 256) | {12: "x" * 256, 13: "j"}
+)  # one that fits behind one that does not
 @example(5, set(), {0: "\ud83d\ude00"})
 @settings(max_examples=400, deadline=None)
 def test_what_is_written_comes_back(watermark: int, done: set[int], jobs: dict[int, str]) -> None:
@@ -183,3 +187,11 @@ def test_runs_beyond_what_can_be_done_are_refused(run: bytes) -> None:
     length = bytes((len(data) & 0x7F | 0x80, len(data) >> 7))
     with pytest.raises(MetadataError, match="beyond what can be done"):
         decode(0, signed(b"\x00" + length + data))
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_done_set_shorter_than_it_says_is_refused(cut: int) -> None:
+    """Even with the checksum right."""
+    body = b"\x00\x09" + b"\x01\x01" * 4 + b"\x01"
+    with pytest.raises(MetadataError, match="truncated"):
+        decode(0, signed(body[:-cut]))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fake_analyst import FakeAnalyst
 from tests.pipeline.scene import Scene
-from tests.virtual_time import elapse, until, virtual
+from tests.virtual_time import elapse, stand_still, until, virtual
 from worker.flow.faults import FaultKind
 from worker.flow.pacing import Pacer
 from worker.flow.replies import Fault
@@ -56,6 +56,17 @@ async def test_a_poll_cancelled_in_the_moment_of_its_turn_harms_nobody(cancelled
     await asyncio.wait(polls)
     assert [poll.cancelled() for poll in polls] == [number == cancelled for number in range(3)]
     assert gate.waiting == 0
+
+
+@virtual
+async def test_a_submission_does_not_overtake_a_poll_that_is_due() -> None:
+    gate = Gate(Pacer(61), lambda: None)
+    gate.take()
+    poll = asyncio.create_task(gate.wait())
+    await asyncio.sleep(0)
+    stand_still(5)  # quota is there again, and the poll has not been woken yet
+    assert not gate.is_open()
+    await poll
 
 
 @virtual

@@ -14,7 +14,7 @@ from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.domain.record import Message
 from worker.flow.publication import Committed
-from worker.pipeline.facts import LaneSealed, RebalanceFinished
+from worker.pipeline.facts import CommitFinished, LaneSealed, RebalanceFinished
 
 
 async def two_partitions_at_work(seconds: float, generation: int = 1, tracks: int = 3, **knobs: object) -> Scene:
@@ -199,11 +199,8 @@ async def test_a_lane_that_comes_back_after_another_owner_begins_from_what_that_
     worker = scene.worker()
     scene.submit("first")
     await scene.decided()
-    silent = scene.worker()
-    await scene.ready()
-    await scene.crash(silent)  # the group waits for it until its session ends
-    scene.broker.group.rebalance()
-    await until(lambda: worker.source.joining)
+    silent = await with_another(scene)
+    await never_ending_join(scene, silent)
     offset = scene.submit("foreign")
     await decide_elsewhere(scene, offset)
     await scene.ready(worker)
@@ -211,6 +208,58 @@ async def test_a_lane_that_comes_back_after_another_owner_begins_from_what_that_
     await scene.decided()
     assert scene.analyst.purchases == {"first": 1, "later": 1}
     assert [fact.cause for fact in worker.seen(LaneSealed)] == ["fenced"]
+
+
+async def with_another(scene: Scene) -> Running:
+    """Let one more worker join that gets no partition."""
+    another = scene.worker()
+    await scene.ready()
+    assert another.source.owned == frozenset()
+    return another
+
+
+async def never_ending_join(scene: Scene, silent: Running) -> None:
+    """Rebalance while a member is dead: the group waits for it until its session ends."""
+    await scene.crash(silent)
+    scene.broker.group.rebalance()
+    await until(lambda: scene.workers[0].source.joining)
+
+
+@virtual
+async def test_a_readmission_of_an_older_assignment_changes_nothing() -> None:
+    scene = Scene()
+    worker = scene.worker(rebalance_drain=0.1)
+    scene.submit("first")
+    await scene.decided()
+    silent = await with_another(scene)
+    scene.broker.away = True
+    scene.broker.group.rebalance()
+    await until(partial(_rebalanced, worker, 3))
+    await never_ending_join(scene, silent)
+    scene.broker.away = False
+    scene.submit("second")
+    await elapse(5.0)  # the answer to the first readmission is here by now
+    assert worker.source.joining
+    assert worker.worker.status().lanes[0].suspended
+    assert scene.analyst.purchases["second"] == 0
+    await scene.decided()
+
+
+@virtual
+async def test_a_suspended_lane_that_is_fenced_leaves_the_new_owner_alone() -> None:
+    scene = Scene(analyst=FakeAnalyst(seconds=3))
+    worker = scene.worker(rebalance_drain=0.1)
+    silent = await with_another(scene)
+    scene.submit("late")
+    await until(lambda: scene.analyst.calls)
+    await never_ending_join(scene, silent)
+    epoch = scene.broker.initialise(0)
+    await elapse(5.0)
+    assert worker.source.joining
+    assert [fact.outcome for fact in worker.seen(CommitFinished)] == ["fenced"]
+    assert scene.broker.epochs[0] == epoch
+    await scene.decided()
+    assert scene.analyst.purchases == {"late": 1}
 
 
 async def decide_elsewhere(scene: Scene, offset: int) -> None:

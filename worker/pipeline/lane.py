@@ -51,15 +51,12 @@ class Lane:
         observe: Observe,
         on_lost: Callable[[Lane], None],
     ) -> None:
-        self.topic = topic
-        self.partition = partition
-        self._source = source
-        self._new_publisher = new_publisher
+        self.topic, self.partition = topic, partition
+        self._source, self._new_publisher = source, new_publisher
         self._publisher: Publisher | None = None
         self._limits = limits
         self._interval = commit_interval_seconds
-        self._observe = observe
-        self._on_lost = on_lost
+        self._observe, self._on_lost = observe, on_lost
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
         self._work, self._hurry = asyncio.Event(), asyncio.Event()
