@@ -30,6 +30,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "worker.policy_commands": ("worker.domain",),
     "worker.app": ("worker.domain", "worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
     "worker.operations": ("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
+    "worker.replay_arguments": ("worker.domain",),
+    "worker.replay_views": ("worker.domain",),
+    "worker.replay_run": ("worker.domain", "worker.flow"),
+    "worker.replay_commands": (
+        *("worker.replay_arguments", "worker.replay_views", "worker.replay_run"),
+        *("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
+    ),
     "worker.cli": ("worker",),  # imports a command's room when the command runs
     "worker.__main__": ("worker.cli",),
 }

@@ -13,7 +13,7 @@ from worker import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.settings import Loaded
+    from worker.settings import Loaded, Settings
 
     Command = Callable[[argparse.Namespace], int]
     Delegated = Callable[[Sequence[str]], int]
@@ -33,7 +33,7 @@ EXIT_MEANINGS: Mapping[Exit, str] = {
     Exit.OK: "done; or drained and stopped as asked",
     Exit.FAULT: "a fault nobody foresaw; what is committed is right: start again",
     Exit.USAGE: "wrong command line or settings; nothing was started",
-    Exit.CHECK_FAILED: "check, topics, policy or demo found something wrong, and said what",
+    Exit.CHECK_FAILED: "check, topics, policy or demo found something wrong, or a replay is incomplete; they say what",
     Exit.DRAIN_MISSED: "DRAIN_SECONDS ran out with calls still running; their tracks will be done again",
 }
 
@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     topics.add_argument("action", nargs="?", choices=("print", "create"), default="print")
     add("settings", "print the settings in force and where each comes from, secrets masked", _settings)
     add("policy", "show NAME, check FILE, or decide a reply of the API; needs no settings")
+    add("dead-letters", "list, show or replay what could not be read as events")
+    add("decide-again", "submit the events of chosen review decisions again")
     add("demo", "watch the worker decide a stream of sample tracks; needs no settings")
     add("sandbox", "start a simulated API and an embedded broker for tests; needs no settings")
     return parser
@@ -135,6 +137,23 @@ def _policy(words: Sequence[str]) -> int:
     return run(words, sys.stdout, sys.stderr)
 
 
+def _dead_letters(words: Sequence[str]) -> int:
+    from worker.replay_commands import dead_letters
+
+    return dead_letters(words, _broker_settings, sys.stdout, sys.stderr)
+
+
+def _decide_again(words: Sequence[str]) -> int:
+    from worker.replay_commands import decide_again
+
+    return decide_again(words, _broker_settings, sys.stdout, sys.stderr)
+
+
+def _broker_settings() -> Settings | None:
+    loaded = _loaded(unneeded=["hs_api_key"])
+    return None if loaded is None else loaded.settings
+
+
 def _demo(words: Sequence[str]) -> int:
     from worker.sandbox.demo import run
 
@@ -148,4 +167,10 @@ def _sandbox(words: Sequence[str]) -> int:
 
 
 # They parse their own arguments: what they need is known only there.
-_DELEGATED: Mapping[str, Delegated] = {"policy": _policy, "demo": _demo, "sandbox": _sandbox}
+_DELEGATED: Mapping[str, Delegated] = {
+    "policy": _policy,
+    "dead-letters": _dead_letters,
+    "decide-again": _decide_again,
+    "demo": _demo,
+    "sandbox": _sandbox,
+}
