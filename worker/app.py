@@ -27,9 +27,13 @@ from worker.domain.decider import Decider, Topics
 from worker.domain.policies import BUILT_IN
 from worker.domain.policy_file import load
 from worker.flow.admission import Admission
+from worker.flow.breaker import Breaker, BreakerPolicy
+from worker.flow.budget import RetryAllowance, RetryBudget
+from worker.flow.concurrency import AdaptiveLimit, LimitPolicy
 from worker.flow.course import RetryPolicy
 from worker.flow.entry import Limits
 from worker.flow.pacing import AnalysisTime, Pacer
+from worker.flow.service import OutagePolicy, Service
 from worker.pipeline.calls import Calls
 from worker.pipeline.facts import WorkerStatus
 from worker.pipeline.worker import Worker, WorkerConfig
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 USER_AGENT = f"track-intake/{__version__}"  # the CDN refuses calls without a real one
 JOB_RESERVE_BYTES = 40  # commit metadata kept free for each job id still to come; a UUID takes 19
 REBALANCE_MARGIN_SECONDS = 30.0  # the loop may stand still for a whole rebalance without being stuck
+NOT_BUILT = WorkerStatus("starting", (), 0, 0, None, None, None, "closed", None)
 FAULT, DRAIN_MISSED = 1, 4  # exit codes, as cli.Exit documents them
 
 
@@ -60,7 +65,7 @@ async def _run(settings: Settings, decider: Decider) -> int:
     worker: Worker | None = None
 
     def status() -> WorkerStatus:
-        return worker.status() if worker is not None else WorkerStatus("starting", (), 0, 0, None, None, None)
+        return worker.status() if worker is not None else NOT_BUILT
 
     telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format)
     telemetry.take_over_library_logs()
@@ -218,13 +223,23 @@ def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, obse
             poll_interval_seconds=settings.hs_poll_interval_seconds,
         ),
         pacer=Pacer(settings.rate_limit_per_minute),
-        admission=Admission(settings.hold_probe_seconds),
+        service=_service_of(settings),
+        budget=RetryBudget(RetryAllowance(share=settings.retry_budget_share), asyncio.get_running_loop().time()),
         analysis_time=AnalysisTime(settings.hs_first_poll_seconds),
-        slots=settings.max_concurrency,
         standstill_seconds=settings.kafka_session_timeout_seconds / 2,  # longer: the partitions may have moved
         observe=observe,
         wall=partial(datetime.now, UTC),
         chance=random.random,
+    )
+
+
+def _service_of(settings: Settings) -> Service:
+    most = settings.max_concurrency
+    return Service(
+        Admission(settings.hold_probe_seconds),
+        Breaker(BreakerPolicy(concurrency=most)),
+        AdaptiveLimit(LimitPolicy(max_limit=most, enabled=settings.adaptive_concurrency)),
+        OutagePolicy(settings.outage_policy),
     )
 
 

@@ -137,6 +137,12 @@ class Settings(BaseModel):
     """Upper bound of any retry's random wait."""
     unknown_outcome_repeats: Annotated[int, Field(ge=0)] = 1
     """Repeats of a submission that may have been bought without an answer. Each may be a second purchase."""
+    retry_budget_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Retries at most, as a share of first submissions, for the whole process; ten a minute are always allowed."""
+    outage_policy: Annotated[Literal["wait", "review"], Lower] = "wait"
+    """While the API as a whole is out. wait: tracks keep their place and their time. review: people decide them."""
+    adaptive_concurrency: bool = True
+    """true: the number of analyses in flight follows 429s, 503s, time-outs and latency. false: MAX_CONCURRENCY."""
     hold_probe_seconds: Seconds = 30.0
     """While the API refuses the key, the account or the client: time between two probes."""
     max_buffered_records: Count = 10_000

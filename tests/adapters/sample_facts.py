@@ -23,7 +23,7 @@ LANE = f.LaneStatus(
     oldest_seconds=1.5,
     metadata_used=0.25,
 )
-STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", 0.5)
+STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5)
 DECIDED = f.TrackDecided(
     topic="track-submitted",
     partition=3,
@@ -56,6 +56,8 @@ FACTS: tuple[f.Fact, ...] = (
     f.LaneSealed(3, "moved", 2),
     f.AdmissionHeld("key_refused", "401"),
     f.AdmissionResumed("key_refused", 12.5),
+    f.OutageBegan("unavailable", "503"),
+    f.OutageEnded("unavailable", 61.5),
     f.Stopping("SIGTERM"),
     f.Stopped(0, 1.0),
 )

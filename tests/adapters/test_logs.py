@@ -36,10 +36,17 @@ def test_a_decided_track_is_one_line_with_every_field() -> None:
 @pytest.mark.parametrize(
     ("level", "events"),
     [
-        ("error", {"admission_held"}),
+        ("error", {"admission_held", "outage_began"}),
         (
             "warning",
-            {"admission_held", "analysis_bought_again", "record_dead_lettered", "commit_finished", "lane_sealed"},
+            {
+                "admission_held",
+                "outage_began",
+                "analysis_bought_again",
+                "record_dead_lettered",
+                "commit_finished",
+                "lane_sealed",
+            },
         ),
         ("debug", {name for name, _ in EVENTS.values()}),
     ],

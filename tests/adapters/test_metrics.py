@@ -67,6 +67,8 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("calls_dropped_total", ("moved",)): 2,
         ("admission_holds_total", ("key_refused",)): 1,
         ("admission_held_seconds_total", ("key_refused",)): 12.5,
+        ("outages_total", ("unavailable",)): 1,
+        ("outage_seconds_total", ("unavailable",)): 61.5,
     }
     counted = {key: value for key, value in found.items() if key[0].endswith(("_total", "_sum"))}
     assert counted == expected

@@ -16,7 +16,7 @@ from worker.pipeline.facts import WorkerStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-RUNNING = WorkerStatus("running", (), 0, 64, None, None, 0.1)
+RUNNING = WorkerStatus("running", (), 0, 64, None, None, None, "closed", 0.1)
 STATES = get_args(get_type_hints(WorkerStatus)["state"])
 HOLDING = [kind.value for kind, row in FAULTS.items() if row.holds]
 

@@ -119,7 +119,7 @@ def test_the_first_poll_finds_what_is_likely_done(name: str, seed: int) -> None:
     learned, hits, times = AnalysisTime(25.0), [], []
     for count in range(6000):
         done = draw(rng) <= learned.seconds
-        learned.first_poll(done=done)
+        learned.first_poll(learned.seconds, done=done)
         if count >= 1000:
             hits.append(done)
             times.append(learned.seconds)
@@ -133,7 +133,7 @@ def test_the_first_poll_stays_within_its_bounds(start: float, runs: list[tuple[b
     learned = AnalysisTime(start, floor_seconds=0.1, ceiling_seconds=120.0)
     for done, times in runs:
         for _ in range(times):
-            learned.first_poll(done=done)
+            learned.first_poll(learned.seconds, done=done)
             assert min(0.1, start) <= learned.seconds <= max(120.0, start)
 
 
@@ -141,7 +141,7 @@ def test_an_outage_is_unlearned() -> None:
     """An hour in which nothing was done must not delay a day's first polls."""
     learned = AnalysisTime(25.0)
     for _ in range(10_000):
-        learned.first_poll(done=False)
+        learned.first_poll(learned.seconds, done=False)
     for _ in range(300):
-        learned.first_poll(done=learned.seconds >= 46)
+        learned.first_poll(learned.seconds, done=learned.seconds >= 46)
     assert learned.seconds < 60

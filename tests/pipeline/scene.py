@@ -17,10 +17,14 @@ from tests.virtual_time import until
 from worker.domain.decider import Decider, Topics
 from worker.domain.policies import BUILT_IN, DEFAULT
 from worker.flow.admission import Admission
+from worker.flow.breaker import Breaker, BreakerPolicy
+from worker.flow.budget import RetryAllowance, RetryBudget
 from worker.flow.commit_point import decode
+from worker.flow.concurrency import AdaptiveLimit, LimitPolicy
 from worker.flow.course import RetryPolicy
 from worker.flow.entry import Limits
 from worker.flow.pacing import AnalysisTime, Pacer
+from worker.flow.service import OutagePolicy, Service
 from worker.pipeline.calls import Calls
 from worker.pipeline.worker import Worker, WorkerConfig
 
@@ -43,6 +47,8 @@ class Knobs:
     """What a test may turn; the same names as the settings where there is one."""
 
     slots: int = 16
+    breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(consecutive=10_000, min_calls=10_000))
+    outage: OutagePolicy = OutagePolicy.WAIT
     per_minute: int = 0
     commit_interval: float = 0.1
     drain: float = 30.0
@@ -69,9 +75,14 @@ class Running:
             decider=Decider(BUILT_IN, DEFAULT, TOPICS),
             retry=knobs.retry,
             pacer=Pacer(knobs.per_minute),
-            admission=Admission(knobs.probe),
+            service=Service(
+                Admission(knobs.probe),
+                Breaker(knobs.breaker),
+                AdaptiveLimit(LimitPolicy(max_limit=knobs.slots, enabled=False)),
+                knobs.outage,
+            ),
+            budget=RetryBudget(RetryAllowance(burst=1000.0), asyncio.get_running_loop().time()),
             analysis_time=AnalysisTime(knobs.first_poll),
-            slots=knobs.slots,
             observe=self.facts.append,
             wall=wall,
             standstill_seconds=knobs.standstill,

@@ -71,8 +71,9 @@ class OperatorServer:
         return _json(503 if stuck else 200, {"alive": not stuck, "consumer_loop_age_seconds": age})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        reasons = unready(self._status())
-        body = {"ready": not reasons, "reasons": reasons}
+        status = self._status()
+        reasons = unready(status)
+        body = {"ready": not reasons, "reasons": reasons, "notes": notes(status)}
         return _json(503 if reasons else 200, body)
 
     async def _metrics(self, request: web.Request) -> web.Response:
@@ -89,6 +90,14 @@ def unready(status: WorkerStatus) -> list[dict[str, str]]:
     if status.held is not None:
         reasons.append(_reason(status.held) | {"detail": status.held_detail or ""})
     return reasons
+
+
+def notes(status: WorkerStatus) -> list[dict[str, str]]:
+    """What slows a worker that is ready: it keeps its partitions and needs no restart."""
+    if status.outage is None:
+        return []
+    text = "The API as a whole is out. Tracks wait for it, keep their place and their time; nothing is to be done here."
+    return [{"note": "outage", "meaning": text, "detail": status.outage, "breaker": status.breaker}]
 
 
 def _reason(name: str) -> dict[str, str]:

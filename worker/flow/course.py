@@ -141,6 +141,10 @@ class Course:
             return None
         return self._fail(self.last_fault)
 
+    def forgive(self) -> None:
+        """Take back the last failure: it was the service's as a whole."""
+        self.failures = max(0, self.failures - 1)
+
     def expire(self) -> Decide:
         """The deadline has come."""
         detail = "no result before the deadline"

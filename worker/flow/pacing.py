@@ -66,6 +66,12 @@ class AnalysisTime:
         self._ceiling = max(ceiling_seconds, start_seconds)
         self._step = start_seconds * STEP_SHARE
 
-    def first_poll(self, *, done: bool) -> None:
-        """A first poll found the job done, or not yet."""
-        self.seconds = min(self._ceiling, max(self._floor, self.seconds + self._step * (LIKELY - done)))
+    def first_poll(self, age_seconds: float, *, done: bool) -> None:
+        """A first poll found a job of this age done, or not yet.
+
+        Many jobs may have been accepted under one estimate. What they tell is of that age, so the estimate stays within
+        a step of it: else each of hundreds would move it on, long before anything is known of where it has gone.
+        """
+        moved = self.seconds + self._step * (LIKELY - done)
+        near = min(age_seconds + self._step, max(age_seconds - self._step, moved))
+        self.seconds = min(self._ceiling, max(self._floor, near))

@@ -129,6 +129,22 @@ class AdmissionResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutageBegan:
+    """The service as a whole fails: the breaker is open. `reason` is a FaultKind, `detail` is safe to show."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutageEnded:
+    """The service has recovered, and every slot is in use again."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The worker begins to drain. `cause`: signal, or the fault's class name."""
 
@@ -155,6 +171,8 @@ Fact = (
     | LaneSealed
     | AdmissionHeld
     | AdmissionResumed
+    | OutageBegan
+    | OutageEnded
     | Stopping
     | Stopped
 )
@@ -194,4 +212,6 @@ class WorkerStatus:
     concurrency_limit: int
     held: str | None  # FaultKind with `holds`, while admission is stopped
     held_detail: str | None
+    outage: str | None  # FaultKind, while the service as a whole is out and tracks wait for it
+    breaker: str  # closed, open, half_open
     fetch_age_seconds: float | None  # since the consumer loop last turned

@@ -7,8 +7,8 @@
   owner, and this lane ends as fenced. So no analysis is bought twice because a transaction failed, and no doubt about
   a commit becomes a repeated decision.
 - Suspended (between revocation and assignment) a lane starts nothing, but what runs goes on and is published.
-- A process that stood still may have lost the partition without knowing. A lane in doubt starts nothing until a
-  transaction of its own, empty if need be, has committed: a fence says no before a call is paid for.
+- A lane in doubt (the process stood still) starts nothing until a transaction of its own, empty if need be, has
+  committed: a fence says no before a call is paid for.
 - A lane that comes back is readmitted only if the commit point is still the one it wrote: otherwise another owner has
   been here, and a new lane begins from what that one left.
 """
@@ -54,24 +54,22 @@ class Lane:
         self.topic, self.partition = topic, partition
         self._source, self._new_publisher = source, new_publisher
         self._publisher: Publisher | None = None
-        self._limits = limits
-        self._interval = commit_interval_seconds
+        self._limits, self._interval = limits, commit_interval_seconds
         self._observe, self._on_lost = observe, on_lost
         self._loop = asyncio.get_running_loop()
-        self._lock = asyncio.Lock()
+        self._lock, self._fenced = asyncio.Lock(), False
         self._work, self._hurry = asyncio.Event(), asyncio.Event()
         self._settled, self._assigned = asyncio.Event(), asyncio.Event()
-        self._fenced = self._in_doubt = False
+        self._doubts = self._proved = 0  # in doubt while they differ
         self._next_publication_at = float("-inf")
         self.committed: Committed | None = None
         self._stay: object | None = None  # of the current assignment; a deferred step checks that its own still stands
-        self.paused = True
-        self._high_records, self._high_bytes = 1, 1
+        self._high_records = self._high_bytes = 1
         self.ledger: Ledger | None = None
-        self.flowing = self.sealed = False
+        self.paused, self.flowing, self.sealed = True, False, False
 
     def __repr__(self) -> str:
-        return f"<Lane {self.topic}/{self.partition} flowing={self.flowing} sealed={self.sealed} {self.ledger!r}>"
+        return f"<Lane {self.topic}/{self.partition} flowing={self.flowing} {self.ledger!r}>"
 
     # Life: open, publish until sealed.
 
@@ -94,6 +92,8 @@ class Lane:
         if start is None or self._stay is not stay:
             return
         self.ledger = Ledger(start, self._limits)
+        if self.committed is None and start.watermark > 0:  # commit it first: with "latest" a crash would skip some
+            self.doubt()
         await self._flow()
 
     async def _read_start(self) -> CommitPoint:
@@ -182,16 +182,16 @@ class Lane:
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
-        if self.ledger is None or not self.flowing or self._in_doubt:
+        if self.ledger is None or not self.flowing or self._proved < self._doubts:
             return None
         entry = self.ledger.start()
         self._relieve()
         return entry
 
     def doubt(self) -> None:
-        """The process stood still for long enough to lose the partition: prove that it is ours before going on."""
+        """Prove that the partition is ours before going on: the process stood still for long enough to lose it."""
         if self.ledger is not None and not self.sealed:
-            self._in_doubt = True
+            self._doubts += 1
             self._work.set()
             self._hurry.set()
 
@@ -249,18 +249,18 @@ class Lane:
 
     async def _publish(self) -> None:
         async with self._lock:
-            batch = self.ledger.snapshot(empty=self._in_doubt) if self.ledger is not None else None
+            doubts = self._doubts
+            batch = self.ledger.snapshot(empty=self._proved < doubts) if self.ledger is not None else None
             if batch is None or self._publisher is None:
                 return
             self._next_publication_at = self._loop.time() + self._interval
             wanted = Committed(batch.commit.watermark, encode(batch.commit))
             if await self._attempt(self._publisher, batch, wanted) or await self._settle(batch, wanted):
-                self._apply(batch, wanted)
+                self._apply(batch, wanted, doubts)
 
     async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:
-        started = self._loop.time()
+        started, error = self._loop.time(), None
         outcome: Literal["committed", "failed", "fenced"] = "committed"
-        error = None
         try:
             await publisher.publish(batch.messages, wanted)
         except FencedError as exc:
@@ -290,11 +290,11 @@ class Lane:
                 return True
         return False
 
-    def _apply(self, batch: Batch, wanted: Committed) -> None:
+    def _apply(self, batch: Batch, wanted: Committed, doubts: int) -> None:
         if self.ledger is None or self.sealed:
             return
         self.ledger.committed(batch)
-        self._in_doubt = False
+        self._proved = doubts
         self.committed = wanted
         self._relieve()
         self.changed()

@@ -220,14 +220,16 @@ class Worker:
 
     def status(self) -> WorkerStatus:
         """The whole worker as it stands now."""
-        held = self._calls.admission.held
+        held, outage = self._calls.service.held, self._calls.service.outage
         fetched_at = self._fetched_at
         return WorkerStatus(
             state=self._state,
             lanes=tuple(lane_status(lane, self._loop.time()) for _, lane in sorted(self._lanes.items())),
             in_flight=self._calls.in_flight,
-            concurrency_limit=self._calls.slots,
+            concurrency_limit=self._calls.service.limit,
             held=held.kind.value if held else None,
             held_detail=held.detail if held else None,
+            outage=outage.kind.value if outage else None,
+            breaker=self._calls.service.breaker_state,
             fetch_age_seconds=self._loop.time() - fetched_at if fetched_at is not None else None,
         )

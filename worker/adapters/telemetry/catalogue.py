@@ -159,6 +159,15 @@ CALLS_DROPPED = _counter(
 HOLDS = _counter("admission_holds", ("reason",), "Times that admission stopped.", "See held.")
 HELD_SECONDS = _counter("admission_held_seconds", ("reason",), "Time that admission was stopped.", "See held.")
 
+OUTAGES = _counter(
+    "outages", ("reason",), "Times that the API as a whole failed and the breaker opened.", "See breaker."
+)
+OUTAGE_SECONDS = _counter(
+    "outage_seconds",
+    ("reason",),
+    "Time from an outage's beginning to full recovery.",
+    "Compare with the API's status page.",
+)
 FED_BY_FACTS: tuple[Metric, ...] = (
     RECORDS,
     RECEIVED_BYTES,
@@ -183,6 +192,8 @@ FED_BY_FACTS: tuple[Metric, ...] = (
     CALLS_DROPPED,
     HOLDS,
     HELD_SECONDS,
+    OUTAGES,
+    OUTAGE_SECONDS,
 )
 
 STATE = _gauge("state", ("state",), "1 for starting, running, draining or stopped.", "Not running: see /readyz.")
@@ -192,8 +203,19 @@ HELD = _gauge(
     "1 while no new call starts, for a cause that only the operator can mend.",
     "key_refused: HS_API_KEY. credits_exhausted: buy credits. cdn_refused: the egress. misconfigured: HS_BASE_URL.",
 )
+BREAKER = _gauge(
+    "breaker",
+    ("state",),
+    "1 for closed, open or half_open: whether the API as a whole answers.",
+    "open: the API is out; tracks wait and lose nothing (OUTAGE_POLICY). See retries and api_calls for the kind.",
+)
 IN_FLIGHT = _gauge("in_flight", (), "Analyses in flight.", "At concurrency_limit for long: the limit is the brake.")
-LIMIT = _gauge("concurrency_limit", (), "Analyses that may be in flight.", "MAX_CONCURRENCY sets it.")
+LIMIT = _gauge(
+    "concurrency_limit",
+    (),
+    "Analyses that may be in flight.",
+    "It follows 429s, 503s, time-outs and latency, up to MAX_CONCURRENCY.",
+)
 LOOP_AGE = _gauge(
     "consumer_loop_age_seconds",
     (),
@@ -202,7 +224,7 @@ LOOP_AGE = _gauge(
 )
 BUILD = _gauge("build_info", ("version",), "Always 1.", "Tells which version runs.")
 
-WHOLE: tuple[Metric, ...] = (STATE, HELD, IN_FLIGHT, LIMIT, LOOP_AGE, BUILD)
+WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, LOOP_AGE, BUILD)
 
 _LANE = ("topic", "partition")
 # The name of each is `partition_` and the LaneStatus field that it shows.

@@ -48,6 +48,8 @@ EVENTS: Mapping[type, tuple[str, str]] = {
     f.LaneSealed: ("lane_sealed", "info"),
     f.AdmissionHeld: ("admission_held", "error"),
     f.AdmissionResumed: ("admission_resumed", "info"),
+    f.OutageBegan: ("outage_began", "error"),
+    f.OutageEnded: ("outage_ended", "info"),
     f.Stopping: ("worker_stopping", "info"),
     f.Stopped: ("worker_stopped", "info"),
 }

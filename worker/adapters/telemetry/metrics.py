@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
 STATES = ("starting", "running", "draining", "stopped")
+BREAKER_STATES = ("closed", "open", "half_open")
 HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.holds)
 
 
@@ -55,6 +56,8 @@ class Metrics:
             f.LaneSealed: self._lane_sealed,
             f.AdmissionHeld: self._admission_held,
             f.AdmissionResumed: self._admission_resumed,
+            f.OutageBegan: self._outage_began,
+            f.OutageEnded: self._outage_ended,
         }
         self.registry.register(StatusCollector(status, version))
         ProcessCollector(registry=self.registry)
@@ -125,6 +128,12 @@ class Metrics:
     def _admission_resumed(self, fact: f.AdmissionResumed) -> None:
         self._count(c.HELD_SECONDS, fact.reason, by=fact.seconds)
 
+    def _outage_began(self, fact: f.OutageBegan) -> None:
+        self._count(c.OUTAGES, fact.reason)
+
+    def _outage_ended(self, fact: f.OutageEnded) -> None:
+        self._count(c.OUTAGE_SECONDS, fact.reason, by=fact.seconds)
+
 
 def _family(metric: c.Metric, registry: CollectorRegistry) -> Counter | Histogram:
     name = c.PREFIX + metric.name
@@ -146,6 +155,7 @@ class StatusCollector(Collector):
         yield _gauge(c.BUILD, [((self._version,), 1)])
         yield _gauge(c.STATE, [((state,), state == status.state) for state in STATES])
         yield _gauge(c.HELD, [((reason,), reason == status.held) for reason in HOLDING])
+        yield _gauge(c.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
         yield _gauge(c.IN_FLIGHT, [((), status.in_flight)])
         yield _gauge(c.LIMIT, [((), status.concurrency_limit)])
         yield _gauge(c.LOOP_AGE, [((), status.fetch_age_seconds)])

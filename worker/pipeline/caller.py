@@ -1,0 +1,152 @@
+"""The calls of one track while it holds a slot: submit, wait, poll, and tell what each reply means for all tracks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.flow.course import PollIn
+from worker.flow.faults import FaultKind
+from worker.flow.replies import Accepted, Fault, Finished, Reply, Running
+from worker.flow.service import Change
+from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, CallFinished, OutageBegan, OutageEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from worker.domain.submission import TrackSubmitted
+    from worker.flow.admission import Held
+    from worker.flow.course import Course, Step
+    from worker.flow.entry import Entry
+    from worker.flow.pacing import AnalysisTime
+    from worker.flow.service import Leave, Service
+    from worker.pipeline.facts import Observe
+    from worker.pipeline.gate import Gate
+    from worker.pipeline.lane import Lane
+    from worker.pipeline.ports import Analyst
+
+ROUNDING_SECONDS = 0.001  # two clocks are subtracted; less than this is no time that has stood
+THROTTLE_SECONDS = 1.0  # pause of all requests after a 429 that names none
+
+_OUTCOMES: dict[type, str] = {Finished: "finished", Accepted: "accepted", Running: "running"}
+
+
+@dataclass(slots=True)
+class Visit:
+    """One track's stay in a slot. Only its own task writes it."""
+
+    lane: Lane
+    entry: Entry
+    track: TrackSubmitted
+    course: Course
+    leave: Leave
+    in_flight: Callable[[], int]
+    submitted_at: float | None = None
+    accepted_at: float = 0.0
+    closed_the_gate: bool = False  # its refusal was the first while others were taken
+
+
+class Caller:
+    """Makes the calls. `chance` is the only dice, the loop's the only clock."""
+
+    def __init__(
+        self,
+        *,
+        analyst: Analyst,
+        gate: Gate,
+        service: Service,
+        analysis_time: AnalysisTime,
+        observe: Observe,
+        chance: Callable[[], float],
+    ) -> None:
+        self._analyst = analyst
+        self._service = service
+        self._analysis_time = analysis_time
+        self._observe = observe
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self.gate = gate
+
+    async def run(self, visit: Visit) -> Step:
+        """Submit and poll until something other than another poll is due; returns that."""
+        try:
+            async with asyncio.timeout(None) as deadline:
+                return await self._follow(visit, deadline)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return self._cut_off(visit.course)
+
+    def _cut_off(self, course: Course) -> Step:
+        """The deadline has come, unless its clock has stood meanwhile: then the outcome of the call is unknown."""
+        now = self._service.counted(self._loop.time())
+        if now >= course.deadline - ROUNDING_SECONDS:
+            return course.expire()
+        cut = Reply(Fault(FaultKind.OUTCOME_UNKNOWN, "cut off at a deadline that an outage has moved"))
+        return course.follow(cut, now, self._chance(), 0.0)
+
+    async def _follow(self, visit: Visit, deadline: asyncio.Timeout) -> Step:
+        course, first_poll = visit.course, False
+        while True:
+            job_id = course.job_id
+            if job_id is not None:
+                await self.gate.wait()
+            started = self._loop.time()
+            counted = self._service.counted(started)
+            if counted >= course.deadline:
+                return course.expire()
+            course.call_started(counted)
+            deadline.reschedule(started + course.deadline - counted)
+            reply = await (self._analyst.submit(visit.track) if job_id is None else self._analyst.poll(job_id))
+            now = self._loop.time()
+            self._heed(reply, visit, started, "submit" if job_id is None else "poll")
+            if first_poll and isinstance(reply.result, Finished | Running):
+                age = started - visit.accepted_at
+                self._analysis_time.first_poll(age, done=isinstance(reply.result, Finished))
+            step = course.follow(reply, self._service.counted(now), self._chance(), self._analysis_time.seconds)
+            self._record_job(visit.lane, visit.entry, course)
+            if not isinstance(step, PollIn):
+                return step
+            first_poll = step.first
+            if first_poll:
+                visit.accepted_at = now
+            await asyncio.sleep(step.seconds)
+
+    def _record_job(self, lane: Lane, entry: Entry, course: Course) -> None:
+        """Put the job id into the next commit (or out of it), so that whoever owns the partition then polls it."""
+        if lane.ledger is not None and course.job_id != entry.job_id:
+            lane.ledger.note_job(entry, course.job_id)
+            lane.changed()
+
+    def _heed(self, reply: Reply, visit: Visit, started: float, operation: Literal["submit", "poll"]) -> None:
+        now, result = self._loop.time(), reply.result
+        self.gate.observe(reply.quota)
+        fault = result if isinstance(result, Fault) else None
+        outcome = fault.kind.value if fault else _OUTCOMES[type(result)]
+        self._observe(CallFinished(operation, outcome, now - started))
+        if fault is not None and fault.kind is FaultKind.THROTTLED:
+            self.gate.pause(fault.retry_after_seconds or THROTTLE_SECONDS)
+        if operation == "submit":
+            visit.submitted_at = started
+        if isinstance(result, Finished) and visit.submitted_at is not None:
+            self._service.analysed(visit.submitted_at, now, visit.in_flight())
+        changed = self._service.heard(visit.leave, fault, started, now, is_poll=operation == "poll")
+        self._tell(changed, visit, now)
+
+    def _tell(self, changed: tuple[Change, Held] | None, visit: Visit, now: float) -> None:
+        """Say what a reply has changed for all tracks."""
+        if changed is None:
+            return
+        change, held = changed
+        match change:
+            case Change.HELD:
+                visit.closed_the_gate = True
+                self._observe(AdmissionHeld(held.kind.value, held.detail))
+            case Change.RESUMED:
+                self._observe(AdmissionResumed(held.kind.value, now - held.since))
+            case Change.OUTAGE_BEGAN:
+                self._observe(OutageBegan(held.kind.value, held.detail))
+            case Change.OUTAGE_ENDED:
+                self._observe(OutageEnded(held.kind.value, now - held.since))
