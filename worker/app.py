@@ -31,6 +31,7 @@ from worker.flow.breaker import Breaker, BreakerPolicy
 from worker.flow.budget import RetryAllowance, RetryBudget
 from worker.flow.concurrency import AdaptiveLimit, LimitPolicy
 from worker.flow.course import RetryPolicy
+from worker.flow.dead_letters import StopPolicy
 from worker.flow.entry import Limits
 from worker.flow.pacing import AnalysisTime, Pacer
 from worker.flow.service import OutagePolicy, Service
@@ -249,6 +250,7 @@ def _config_of(settings: Settings) -> WorkerConfig:
     return WorkerConfig(
         topic=settings.topic_submitted,
         limits=Limits(job_reserve_bytes=JOB_RESERVE_BYTES if has_jobs else 0),
+        stop_policy=StopPolicy(settings.dead_letter_stop_share, consecutive=settings.dead_letter_stop_consecutive),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
         rebalance_drain_seconds=settings.rebalance_drain_seconds,

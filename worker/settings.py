@@ -145,6 +145,10 @@ class Settings(BaseModel):
     """true: the number of analyses in flight follows 429s, 503s, time-outs and latency. false: MAX_CONCURRENCY."""
     hold_probe_seconds: Seconds = 30.0
     """While the API refuses the key, the account or the client: time between two probes."""
+    dead_letter_stop_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A partition stops when more than this share of its last 100 records were dead letters. 1: never."""
+    dead_letter_stop_consecutive: Annotated[int, Field(ge=0)] = 50
+    """A partition stops after so many dead letters in a row. 0: never."""
     max_buffered_records: Count = 10_000
     """Records in memory at most, over all partitions."""
     max_buffered_bytes: Annotated[ByteSize, Field(ge=1024 * 1024)] = ByteSize(64 * 1024 * 1024)

@@ -50,6 +50,7 @@ FACTS: tuple[f.Fact, ...] = (
     f.BoughtAgain(3, 101, "outcome_unknown"),
     DECIDED,
     f.DeadLettered(3, 102, "not_json", ""),
+    f.PartitionStopped(3, 51, 100, 7),
     f.CommitFinished(3, "committed", 7, 0.036),
     f.CommitFinished(3, "fenced", 9, 0.1, "ProducerFenced"),
     f.RebalanceFinished(2, 3, 1, 0.4),

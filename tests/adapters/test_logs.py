@@ -36,12 +36,13 @@ def test_a_decided_track_is_one_line_with_every_field() -> None:
 @pytest.mark.parametrize(
     ("level", "events"),
     [
-        ("error", {"admission_held", "outage_began"}),
+        ("error", {"admission_held", "outage_began", "partition_stopped"}),
         (
             "warning",
             {
                 "admission_held",
                 "outage_began",
+                "partition_stopped",
                 "analysis_bought_again",
                 "record_dead_lettered",
                 "commit_finished",

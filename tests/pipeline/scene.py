@@ -22,6 +22,7 @@ from worker.flow.budget import RetryAllowance, RetryBudget
 from worker.flow.commit_point import decode
 from worker.flow.concurrency import AdaptiveLimit, LimitPolicy
 from worker.flow.course import RetryPolicy
+from worker.flow.dead_letters import StopPolicy
 from worker.flow.entry import Limits
 from worker.flow.pacing import AnalysisTime, Pacer
 from worker.flow.service import OutagePolicy, Service
@@ -49,6 +50,7 @@ class Knobs:
     slots: int = 16
     breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(consecutive=10_000, min_calls=10_000))
     outage: OutagePolicy = OutagePolicy.WAIT
+    stop: StopPolicy = field(default_factory=StopPolicy)
     per_minute: int = 0
     commit_interval: float = 0.1
     drain: float = 30.0
@@ -91,6 +93,7 @@ class Running:
         config = WorkerConfig(
             topic=TOPIC,
             limits=knobs.limits,
+            stop_policy=knobs.stop,
             commit_interval_seconds=knobs.commit_interval,
             drain_seconds=knobs.drain,
             rebalance_drain_seconds=knobs.rebalance_drain,

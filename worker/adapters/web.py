@@ -93,11 +93,16 @@ def unready(status: WorkerStatus) -> list[dict[str, str]]:
 
 
 def notes(status: WorkerStatus) -> list[dict[str, str]]:
-    """What slows a worker that is ready: it keeps its partitions and needs no restart."""
-    if status.outage is None:
-        return []
-    text = "The API as a whole is out. Tracks wait for it, keep their place and their time; nothing is to be done here."
-    return [{"note": "outage", "meaning": text, "detail": status.outage, "breaker": status.breaker}]
+    """What slows a worker that is ready: it keeps its partitions, and a restart by the orchestrator would not help."""
+    found = []
+    if status.outage is not None:
+        text = "The API as a whole is out. Tracks wait for it and lose neither place nor time."
+        found.append({"note": "outage", "meaning": text, "detail": status.outage, "breaker": status.breaker})
+    stopped = ", ".join(str(lane.partition) for lane in status.lanes if lane.stopped)
+    if stopped:
+        text = "Too many dead letters: the topic's format or our schema is wrong. Mend that, then restart."
+        found.append({"note": "partitions_stopped", "meaning": text, "detail": stopped})
+    return found
 
 
 def _reason(name: str) -> dict[str, str]:

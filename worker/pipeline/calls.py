@@ -119,6 +119,7 @@ class Calls:
         while self._may_start() and (found := self._next()) is not None:
             lane, entry = found
             track = self._decider.read(entry.record)
+            lane.saw(readable=not isinstance(track, Unreadable))
             if isinstance(track, Unreadable):
                 self._bury(lane, entry, track)
             else:

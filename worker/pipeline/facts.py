@@ -83,6 +83,16 @@ class DeadLettered:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionStopped:
+    """Too many dead letters: so many of the last `records`, the last `in_a_row` without an event among them."""
+
+    partition: int
+    buried: int
+    records: int
+    in_a_row: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitFinished:
     """One publication with its commit ended. `outcome`: committed, failed, fenced."""
 
@@ -166,6 +176,7 @@ Fact = (
     | BoughtAgain
     | TrackDecided
     | DeadLettered
+    | PartitionStopped
     | CommitFinished
     | RebalanceFinished
     | LaneSealed
@@ -200,6 +211,7 @@ class LaneStatus:
     buffered_bytes: int = 0
     oldest_seconds: float | None = None
     metadata_used: float = 0.0
+    stopped: bool = False  # too many dead letters: nothing more starts until a restart
 
 
 @dataclass(frozen=True, slots=True)

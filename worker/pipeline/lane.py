@@ -1,11 +1,6 @@
-"""One assignment of one partition: its ledger, its publisher, its commit point, and its own end.
+"""One assignment of one partition: its ledger, its writer, and its own end.
 
-- One writer: only `_publish` uses the publisher, under the lock; revocation and shutdown hurry it, never bypass it.
-- An outcome is kept until its transaction has committed. After any failure a new publisher settles what became of
-  the old one's transaction, and the commit point is read: where it is what we tried to commit, the batch is done;
-  where it is what we had committed before, the same batch is published again; anything else was written by another
-  owner, and this lane ends as fenced. So no analysis is bought twice because a transaction failed, and no doubt about
-  a commit becomes a repeated decision.
+- Only `_publish` uses the writer, under the lock; revocation and shutdown hurry it, never bypass it.
 - Suspended (between revocation and assignment) a lane starts nothing, but what runs goes on and is published.
 - A lane in doubt (the process stood still) starts nothing until a transaction of its own, empty if need be, has
   committed: a fence says no before a call is paid for.
@@ -16,24 +11,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from worker.flow.commit_point import CommitPoint, decode, encode
+from worker.flow.dead_letters import StopRule
 from worker.flow.ledger import Ledger
-from worker.flow.publication import Committed, FencedError, PublishFailedError, SourceFailedError
-from worker.pipeline.facts import CommitFinished, LaneSealed, RecordsReceived
+from worker.pipeline.facts import LaneSealed, PartitionStopped, RecordsReceived
+from worker.pipeline.writer import Published, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     from worker.domain.record import Message, Record
-    from worker.flow.entry import Batch, Entry, Limits
+    from worker.flow.dead_letters import StopPolicy
+    from worker.flow.entry import Entry, Limits
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Source
-
-Answer = TypeVar("Answer")
-RECOVERY_SECONDS = 1.0  # pause before a new publisher: long enough for a fence to show as a rebalance
 
 
 class Lane:
@@ -48,23 +41,27 @@ class Lane:
         new_publisher: Callable[[int], Publisher],
         limits: Limits,
         commit_interval_seconds: float,
+        stop_policy: StopPolicy,
         observe: Observe,
         on_lost: Callable[[Lane], None],
     ) -> None:
         self.topic, self.partition = topic, partition
-        self._source, self._new_publisher = source, new_publisher
-        self._publisher: Publisher | None = None
-        self._limits, self._interval = limits, commit_interval_seconds
-        self._observe, self._on_lost = observe, on_lost
+        self._source = source
+        self._limits = limits
+        self._interval = commit_interval_seconds
+        self._observe = observe
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._lock, self._fenced = asyncio.Lock(), False
-        self._work, self._hurry = asyncio.Event(), asyncio.Event()
-        self._settled, self._assigned = asyncio.Event(), asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._work, self._hurry, self._settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._doubts = self._proved = 0  # in doubt while they differ
         self._next_publication_at = float("-inf")
-        self.committed: Committed | None = None
         self._stay: object | None = None  # of the current assignment; a deferred step checks that its own still stands
         self._high_records = self._high_bytes = 1
+        self.writer = Writer(
+            partition, source=source, new_publisher=new_publisher, observe=observe, on_failure=self._settled.set
+        )
+        self.burials = StopRule(stop_policy)
         self.ledger: Ledger | None = None
         self.paused, self.flowing, self.sealed = True, False, False
 
@@ -81,44 +78,19 @@ class Lane:
                 await self._due()
                 await self._publish()
         finally:
-            if self._publisher is not None:
-                await self._publisher.close()
+            await self.writer.close()
 
     async def _open(self) -> None:
         """Become the partition's writer, and begin where the last one left."""
         self._stay = stay = object()
-        self._assigned.set()
-        start = await self._insisting(self._read_start)
+        self.writer.assigned.set()
+        start = await self.writer.start()
         if start is None or self._stay is not stay:
             return
         self.ledger = Ledger(start, self._limits)
-        if self.committed is None and start.watermark > 0:  # commit it first: with "latest" a crash would skip some
+        if self.writer.committed is None and start.watermark > 0:  # with "latest" a crash now would skip some
             self.doubt()
         await self._flow()
-
-    async def _read_start(self) -> CommitPoint:
-        self.committed = committed = await self._take_over()
-        if committed is not None:
-            return decode(committed.offset, committed.metadata)
-        return CommitPoint(await self._source.seek(self.partition, None))
-
-    async def _take_over(self) -> Committed | None:
-        """Replace the publisher by a new one, which settles the old one's transaction; then read the commit point."""
-        if self._publisher is not None:
-            await self._publisher.close()
-        self._publisher = self._new_publisher(self.partition)
-        await self._publisher.start()
-        return await self._source.committed(self.partition)
-
-    async def _insisting(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """Ask Kafka until it answers; None when the lane has been sealed meanwhile."""
-        while not self.sealed:
-            try:
-                return await ask()
-            except (PublishFailedError, FencedError, SourceFailedError) as exc:
-                self._observe(CommitFinished(self.partition, "failed", 0, 0.0, str(exc)))
-            await asyncio.sleep(RECOVERY_SECONDS)
-        return None
 
     async def _flow(self) -> None:
         if self.ledger is None or self.sealed:
@@ -133,22 +105,22 @@ class Lane:
         self._stay, self.flowing, self.paused = None, False, True
         self._source.pause(self.partition)
         if not assigned:
-            self._assigned.clear()
+            self.writer.assigned.clear()
         self._hurry.set()
         self._settled.set()
 
     async def readmit(self) -> None:
         """The partition came back: go on, unless another owner has committed in between."""
         self._stay = stay = object()
-        self._assigned.set()
+        self.writer.assigned.set()
         async with self._lock:
-            committed = await self._insisting(lambda: self._source.committed(self.partition))
+            ours = await self.writer.is_still_ours()
             if self._stay is not stay or self.sealed:
                 return
-            if committed != self.committed:
+            if ours:
+                await self._flow()
+            else:
                 self._lose()
-                return
-            await self._flow()
 
     def seal(self, cause: Literal["moved", "fenced", "stopped"]) -> None:
         """End: completions from now on are no-ops; the publication in progress fails or is nobody's."""
@@ -157,7 +129,8 @@ class Lane:
         self.sealed, self.flowing = True, False
         dropped = self.ledger.seal() if self.ledger is not None else 0
         self._observe(LaneSealed(self.partition, cause, dropped))
-        for waited_for in (self._work, self._hurry, self._settled, self._assigned):
+        self.writer.end()
+        for waited_for in (self._work, self._hurry, self._settled):
             waited_for.set()
 
     def _lose(self) -> None:
@@ -182,7 +155,7 @@ class Lane:
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
-        if self.ledger is None or not self.flowing or self._proved < self._doubts:
+        if self.ledger is None or not self.flowing or self._proved < self._doubts or self.burials.stopped:
             return None
         entry = self.ledger.start()
         self._relieve()
@@ -194,6 +167,14 @@ class Lane:
             self._doubts += 1
             self._work.set()
             self._hurry.set()
+
+    def saw(self, *, readable: bool) -> None:
+        """A record that starts is an event, or is none and is buried; too many of those stop the partition."""
+        if readable:
+            self.burials.read()
+        elif self.burials.buried() and self.burials.stopped is not None:
+            stopped = self.burials.stopped
+            self._observe(PartitionStopped(self.partition, stopped.buried, stopped.records, stopped.in_a_row))
 
     def finish(self, entry: Entry, message: Message) -> None:
         """An outcome is ready to be published; ignored if the lane has been sealed."""
@@ -230,7 +211,7 @@ class Lane:
             await self._settled.wait()
 
     def _is_unsettled(self) -> bool:
-        if self.sealed or self.ledger is None or (self._fenced and not self._assigned.is_set()):
+        if self.sealed or self.ledger is None or self.writer.is_stranded:
             return False
         return self.ledger.in_purchase > 0 or self.ledger.unpublished
 
@@ -251,50 +232,14 @@ class Lane:
         async with self._lock:
             doubts = self._doubts
             batch = self.ledger.snapshot(empty=self._proved < doubts) if self.ledger is not None else None
-            if batch is None or self._publisher is None:
+            if batch is None or self.ledger is None:
                 return
             self._next_publication_at = self._loop.time() + self._interval
-            wanted = Committed(batch.commit.watermark, encode(batch.commit))
-            if await self._attempt(self._publisher, batch, wanted) or await self._settle(batch, wanted):
-                self._apply(batch, wanted, doubts)
-
-    async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:
-        started, error = self._loop.time(), None
-        outcome: Literal["committed", "failed", "fenced"] = "committed"
-        try:
-            await publisher.publish(batch.messages, wanted)
-        except FencedError as exc:
-            outcome, error = "fenced", str(exc)
-        except PublishFailedError as exc:
-            outcome, error = "failed", str(exc)
-        self._fenced = outcome == "fenced"
-        seconds = self._loop.time() - started
-        self._observe(CommitFinished(self.partition, outcome, len(batch.messages), seconds, error))
-        return outcome == "committed"
-
-    async def _settle(self, batch: Batch, wanted: Committed) -> bool:
-        """Find out what became of a publication that failed, and repeat it until it is known to be committed."""
-        while not self.sealed:
-            self._settled.set()
-            await asyncio.sleep(RECOVERY_SECONDS)
-            if self._fenced:  # by another owner, or by a transaction time-out: only our assignment tells which
-                await self._assigned.wait()
-            committed = await self._insisting(self._take_over)
-            self._fenced = False
-            if self.sealed or committed == wanted:
-                return not self.sealed
-            if committed != self.committed:
+            outcome = await self.writer.publish(batch)
+            if outcome is Published.LOST:
                 self._lose()
-                return False
-            if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
-                return True
-        return False
-
-    def _apply(self, batch: Batch, wanted: Committed, doubts: int) -> None:
-        if self.ledger is None or self.sealed:
-            return
-        self.ledger.committed(batch)
-        self._proved = doubts
-        self.committed = wanted
-        self._relieve()
-        self.changed()
+            elif outcome is Published.COMMITTED and not self.sealed:
+                self.ledger.committed(batch)
+                self._proved = doubts
+                self._relieve()
+                self.changed()

@@ -25,7 +25,7 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         partition=lane.partition,
         suspended=not lane.flowing,
         paused=lane.paused,
-        watermark=lane.committed.offset if lane.committed else None,
+        watermark=lane.writer.committed.offset if lane.writer.committed else None,
         highest_completed=ledger.highest_completed,
         queued=ledger.count(State.READY) + ledger.count(State.BLOCKED),
         in_flight=ledger.count(State.RUNNING),
@@ -34,6 +34,7 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         buffered_bytes=ledger.buffered_bytes,
         oldest_seconds=now - oldest.received_at if oldest else None,
         metadata_used=ledger.metadata_used,
+        stopped=lane.burials.stopped is not None,
     )
 
 

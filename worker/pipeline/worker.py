@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Literal
 
+    from worker.flow.dead_letters import StopPolicy
     from worker.flow.entry import Limits
     from worker.pipeline.calls import Calls
     from worker.pipeline.facts import Observe
@@ -35,6 +36,7 @@ class WorkerConfig:
 
     topic: str
     limits: Limits
+    stop_policy: StopPolicy
     commit_interval_seconds: float
     drain_seconds: float
     rebalance_drain_seconds: float
@@ -188,6 +190,7 @@ class Worker:
             source=self._source,
             new_publisher=self._new_publisher,
             limits=self._config.limits,
+            stop_policy=self._config.stop_policy,
             commit_interval_seconds=self._config.commit_interval_seconds,
             observe=self._observe,
             on_lost=self._replace,

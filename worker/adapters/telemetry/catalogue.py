@@ -260,6 +260,12 @@ PER_PARTITION: dict[str, Metric] = {
         "At 0.75 the partition admits nothing new until its oldest record is done.",
     ),
     "paused": _gauge("partition_paused", _LANE, "1 while nothing is fetched.", "Buffers are full, or held."),
+    "stopped": _gauge(
+        "partition_stopped",
+        _LANE,
+        "1 after too many dead letters: nothing more of it starts until a restart.",
+        "The topic's format or our schema is wrong. Mend that, restart, then replay the dead letters.",
+    ),
     "suspended": _gauge("partition_suspended", _LANE, "1 in a rebalance.", "For minutes: the group does not settle."),
 }
 

@@ -43,6 +43,7 @@ EVENTS: Mapping[type, tuple[str, str]] = {
     f.BoughtAgain: ("analysis_bought_again", "warning"),
     f.TrackDecided: ("track_decided", "info"),
     f.DeadLettered: ("record_dead_lettered", "warning"),
+    f.PartitionStopped: ("partition_stopped", "error"),
     f.CommitFinished: ("commit_finished", "debug"),
     f.RebalanceFinished: ("rebalance_finished", "info"),
     f.LaneSealed: ("lane_sealed", "info"),

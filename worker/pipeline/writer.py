@@ -1,0 +1,160 @@
+"""The one writer of a lane: its publisher of the moment, the commit point it has written, and how doubt is settled.
+
+- An outcome is kept until its transaction has committed. After any failure a new publisher settles what became of
+  the old one's transaction, and the commit point is read: where it is what we tried to commit, the batch is done;
+  where it is what we had committed before, the same batch is published again; anything else was written by another
+  owner, and the partition is lost. So no analysis is bought twice because a transaction failed, and no doubt about a
+  commit becomes a repeated decision.
+- A fence comes from another owner or from a transaction time-out, and only our assignment tells which: without one,
+  nothing is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from worker.flow.commit_point import CommitPoint, decode, encode
+from worker.flow.publication import Committed, FencedError, PublishFailedError, SourceFailedError
+from worker.pipeline.facts import CommitFinished
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Literal
+
+    from worker.flow.entry import Batch
+    from worker.pipeline.facts import Observe
+    from worker.pipeline.ports import Publisher, Source
+
+Answer = TypeVar("Answer")
+RECOVERY_SECONDS = 1.0  # pause before a new publisher: long enough for a fence to show as a rebalance
+
+
+class Published(Enum):
+    """How a publication ended."""
+
+    COMMITTED = "committed"
+    LOST = "lost"  # another owner has committed
+    ENDED = "ended"  # the lane was sealed meanwhile
+
+
+class Writer:
+    """See the module's rules. `on_failure` is called whenever a publication has failed and is to be settled."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        source: Source,
+        new_publisher: Callable[[int], Publisher],
+        observe: Observe,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._partition = partition
+        self._source = source
+        self._new_publisher = new_publisher
+        self._observe = observe
+        self._on_failure = on_failure
+        self._publisher: Publisher | None = None
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._fenced = False
+        self.assigned = asyncio.Event()
+        self.committed: Committed | None = None
+
+    def __repr__(self) -> str:
+        return f"<Writer {self._partition} committed={self.committed} fenced={self._fenced} ended={self._end.is_set()}>"
+
+    @property
+    def is_stranded(self) -> bool:
+        """Fenced and without an assignment: there is nothing to wait for until one comes."""
+        return self._fenced and not self.assigned.is_set()
+
+    def end(self) -> None:
+        """Settle nothing more; what is under way returns ENDED."""
+        self._end.set()
+        self.assigned.set()
+
+    async def close(self) -> None:
+        """Give up the publisher."""
+        if self._publisher is not None:
+            await self._publisher.close()
+
+    async def start(self) -> CommitPoint | None:
+        """Become the partition's writer; returns where the last one left, None if ended meanwhile."""
+        return await self._insisting(self._read_start)
+
+    async def _read_start(self) -> CommitPoint:
+        self.committed = committed = await self._take_over()
+        if committed is not None:
+            return decode(committed.offset, committed.metadata)
+        return CommitPoint(await self._source.seek(self._partition, None))
+
+    async def is_still_ours(self) -> bool:
+        """Whether the commit point is the one we wrote. Asks until Kafka answers, or until ended."""
+        return await self._insisting(lambda: self._source.committed(self._partition)) == self.committed
+
+    async def publish(self, batch: Batch) -> Published:
+        """Publish and commit the batch, whatever it takes."""
+        wanted = Committed(batch.commit.watermark, encode(batch.commit))
+        if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
+            outcome = Published.COMMITTED
+        else:
+            outcome = await self._settle(batch, wanted)
+        if outcome is Published.COMMITTED:
+            self.committed = wanted
+        return outcome
+
+    async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:
+        started, error = self._loop.time(), None
+        outcome: Literal["committed", "failed", "fenced"] = "committed"
+        try:
+            await publisher.publish(batch.messages, wanted)
+        except FencedError as exc:
+            outcome, error = "fenced", str(exc)
+        except PublishFailedError as exc:
+            outcome, error = "failed", str(exc)
+        self._fenced = outcome == "fenced"
+        seconds = self._loop.time() - started
+        self._observe(CommitFinished(self._partition, outcome, len(batch.messages), seconds, error))
+        return outcome == "committed"
+
+    async def _settle(self, batch: Batch, wanted: Committed) -> Published:
+        """Find out what became of a publication that failed, and repeat it until it is known to be committed."""
+        while not self._end.is_set():
+            self._on_failure()
+            await asyncio.sleep(RECOVERY_SECONDS)
+            if self._fenced:
+                await self.assigned.wait()
+            committed = await self._insisting(self._take_over)
+            self._fenced = False
+            if self._end.is_set():
+                break
+            if committed == wanted:
+                return Published.COMMITTED
+            if committed != self.committed:
+                return Published.LOST
+            if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
+                return Published.COMMITTED
+        return Published.ENDED
+
+    async def _take_over(self) -> Committed | None:
+        """Replace the publisher by a new one, which settles the old one's transaction; then read the commit point."""
+        if self._publisher is not None:
+            await self._publisher.close()
+        if self._end.is_set():  # sealed while the old one closed: a new one would fence the next owner
+            return None
+        self._publisher = self._new_publisher(self._partition)
+        await self._publisher.start()
+        return await self._source.committed(self._partition)
+
+    async def _insisting(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """Ask Kafka until it answers; None when ended."""
+        while not self._end.is_set():
+            try:
+                return await ask()
+            except (PublishFailedError, FencedError, SourceFailedError) as exc:
+                self._observe(CommitFinished(self._partition, "failed", 0, 0.0, str(exc)))
+            await asyncio.sleep(RECOVERY_SECONDS)
+        return None
