@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 USER_AGENT = f"track-intake/{__version__}"  # the CDN refuses calls without a real one
 JOB_RESERVE_BYTES = 40  # commit metadata kept free for each job id still to come; a UUID takes 19
 REBALANCE_MARGIN_SECONDS = 30.0  # the loop may stand still for a whole rebalance without being stuck
+MIN_UNPUBLISHED = 16  # outcomes that may wait for their commit however few calls may be in flight
 NOT_BUILT = WorkerStatus("starting", (), 0, 0, None, None, None, "closed", None)
 FAULT, DRAIN_MISSED = 1, 4  # exit codes, as cli.Exit documents them
 
@@ -227,6 +228,7 @@ def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, obse
         service=_service_of(settings),
         budget=RetryBudget(RetryAllowance(share=settings.retry_budget_share), asyncio.get_running_loop().time()),
         analysis_time=AnalysisTime(settings.hs_first_poll_seconds),
+        max_unpublished=max(MIN_UNPUBLISHED, settings.max_concurrency),
         standstill_seconds=settings.kafka_session_timeout_seconds / 2,  # longer: the partitions may have moved
         observe=observe,
         wall=partial(datetime.now, UTC),

@@ -56,6 +56,7 @@ class Knobs:
     drain: float = 30.0
     rebalance_drain: float = 10.0
     standstill: float = 3.0
+    unpublished: int = 10_000
     buffered_records: int = 1000
     buffered_bytes: int = 1 << 20
     first_poll: float = 1.0
@@ -87,6 +88,7 @@ class Running:
             analysis_time=AnalysisTime(knobs.first_poll),
             observe=self.facts.append,
             wall=wall,
+            max_unpublished=knobs.unpublished,
             standstill_seconds=knobs.standstill,
             chance=random.Random(name).random,  # noqa: S311 - jitter, and the same in every run
         )

@@ -125,3 +125,19 @@ async def test_nothing_starts_beyond_the_window_above_a_slow_head() -> None:
     assert scene.point().done == frozenset(range(1, 32))
     assert scene.analyst.purchases.total() == 32
     await scene.decided()
+
+
+@virtual
+async def test_while_outcomes_wait_for_their_commit_few_more_are_bought() -> None:
+    """A crash buys again what is in flight and what is unpublished: both are bounded, over all partitions."""
+    scene = Scene(partitions=4)
+    for number in range(200):
+        scene.submit(f"track-{number}", partition=number % 4)
+    scene.worker(slots=10, unpublished=10)
+    await until(lambda: len(scene.broker.visible) >= 20)
+    scene.broker.away = True
+    await elapse(60)
+    assert len(scene.analyst.purchases) - len(scene.broker.visible) <= 10 + 10
+    scene.broker.away = False
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == {1}

@@ -5,11 +5,11 @@
 - Latencies are judged by rounds of as many answers as the limit was when the round began. A round that is slower than
   the baseline by more than the tolerance means a queue: by Little's law limit x baseline / latency is what the service
   can do at once, and the limit goes a little below that, so that the baseline is seen again without a queue.
-- The mean of few samples is uncertain, and so is a young baseline: for either the tolerance is wider.
-- The baseline follows downwards always; upwards only where the limit is no cause: unused, in the round after a decrease
-  (the rest), and slowly at its maximum. Else it would follow the queue that we make, and the limit with it, without
-  end. If from one rest to the next latency did not fall with the limit, the service is slower for reasons of its own:
-  that is the new baseline.
+- The mean of few samples is uncertain: for it the tolerance is wider.
+- The baseline is learned where the limit is no cause: unused, in the round after a decrease (the rest), and slowly at
+  the maximum. Else it would follow the queue that we make, and the limit with it, without end. If from one rest to the
+  next latency fell by less than half of what the limit did (in ratios), the service is slower for reasons of its own:
+  that is the new baseline, and the limit goes back.
 - The limit grows only while it is used: by one an answer (doubling a round) up to where it last stood safely, then by
   its square root a round, less as latency nears the tolerance.
 - An outage takes the limit down but not the memory of it: decreases with no answer between them are one event.
@@ -68,7 +68,7 @@ class AdaptiveLimit:
         self._decreased_at = float("-inf")
         self._answered_since = False
         self._resting = False  # this round began with a decrease
-        self._rests: tuple[int, float] | None = None  # limit and latency of the resting round just before this one
+        self._rests: tuple[float, float] | None = None  # limit and latency of the resting round just before this one
         self._round = Round(self.limit)
 
     def __repr__(self) -> str:
@@ -115,27 +115,22 @@ class AdaptiveLimit:
 
     def _judge(self, done: Round, now: float) -> None:
         rested, self._resting = self._resting, False
-        earlier, self._rests = self._rests, (self.limit, done.mean) if rested else None
+        earlier, self._rests = self._rests, (self._limit, done.mean) if rested else None
         if not self._baseline_samples:
             self._learn(done, BASELINE_WEIGHT)
         elif done.mean <= self._tolerated(done.samples):
             self._keep(done, rested=rested)
-        elif rested and earlier is not None and self._is_slower_itself(*earlier, done.mean):
+        elif rested and earlier is not None and done.mean > earlier[1] * sqrt(self._limit / earlier[0]):
             self._baseline, self._baseline_samples = done.mean, done.samples
             self._fast_until = earlier[0]
         else:
             factor = BELOW_CAPACITY * self._baseline / done.mean
-            self._decrease(min(self._policy.decrease, max(LEAST_FACTOR, factor)), now)
-
-    def _is_slower_itself(self, earlier_limit: int, earlier_mean: float, mean: float) -> bool:
-        """Whether latency did not fall with the limit; half of the way, in ratios, tells the two cases apart."""
-        fell = self.limit < earlier_limit or self.limit == 1  # a single call makes no queue
-        return fell and mean > earlier_mean * sqrt(self.limit / earlier_limit)
+            self._decrease(max(LEAST_FACTOR, factor), now)
 
     def _keep(self, done: Round, *, rested: bool) -> None:
         highest = self._tolerated(done.samples)
         room = min(1.0, (highest - done.mean) / (highest - self._baseline))
-        is_no_cause = rested or not done.was_used or done.mean < self._baseline
+        is_no_cause = rested or not done.was_used
         if done.was_used and self._limit >= self._fast_until:
             self._set(self._limit + room * sqrt(self._limit))
         if is_no_cause or self._baseline_samples < CERTAIN_SAMPLES:
@@ -151,12 +146,12 @@ class AdaptiveLimit:
 
     def _tolerated(self, samples: int) -> float:
         """The slowest mean of so many samples that means nothing."""
-        certain = min(CERTAIN_SAMPLES, samples, self._baseline_samples)
+        certain = min(CERTAIN_SAMPLES, samples)
         above = (self._policy.tolerance - 1) * sqrt(CERTAIN_SAMPLES / certain)
         return self._baseline * (1 + above) + self._policy.slack_seconds
 
     def _set(self, limit: float) -> None:
-        self._limit = min(float(self._policy.max_limit), max(1.0, limit))
+        self._limit = min(float(self._policy.max_limit), limit)
 
 
 class Round:

@@ -2,6 +2,7 @@
 
 - Slots bound the analyses in flight: from the submission to its result, polls and the waits between them included. A
   track that waits for a retry, for quota, for the operator or for the end of an outage holds none.
+- What is finished and not yet published would be bought again after a crash: above a bound of such, nothing starts.
 - Retries leave within a budget that is the process's, not the track's.
 - Lanes take turns; within a lane the lowest offset goes first.
 - What cannot be read as an event is answered here at once, without a slot.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from worker.domain.analysis import AnalysisStatus
 from worker.domain.submission import Unreadable
 from worker.flow.course import Course, Decide, Hold, SubmitIn
+from worker.flow.entry import State
 from worker.pipeline.caller import Caller, Visit
 from worker.pipeline.facts import BoughtAgain, DeadLettered, RetryScheduled
 from worker.pipeline.gate import Gate
@@ -55,6 +57,7 @@ class Calls:
         service: Service,
         budget: RetryBudget,
         analysis_time: AnalysisTime,
+        max_unpublished: int,
         standstill_seconds: float,
         observe: Observe,
         wall: Callable[[], datetime],
@@ -79,6 +82,7 @@ class Calls:
         self._running: dict[asyncio.Task[None], Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._budget = budget
+        self._max_unpublished = max_unpublished
         self.service = service
         self.pulse = Pulse(standstill_seconds, self._loop.time())
 
@@ -90,6 +94,11 @@ class Calls:
     def in_flight(self) -> int:
         """Analyses that hold a slot."""
         return len(self._running)
+
+    @property
+    def unpublished(self) -> int:
+        """Outcomes that are finished and not yet committed, over all partitions."""
+        return sum(lane.ledger.count(State.FINISHED) for lane in self._lanes if lane.ledger is not None)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run calls in this group: a fault of our own ends the whole group."""
@@ -130,6 +139,7 @@ class Calls:
             self._tasks is not None
             and not self.pulse.is_late(self._loop.time())  # lanes are about to be put in doubt
             and self.service.may_start(self._loop.time(), len(self._running))
+            and self.unpublished < self._max_unpublished
             and self._gate.is_open()
         )
 

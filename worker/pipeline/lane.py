@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """See the module's rules. `on_lost` is called once if another owner has taken the partition."""
+    """See the module's rules.
+
+    `on_lost` is called once if another owner has taken the partition, `on_room` whenever something more may start.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,14 @@ class Lane:
         stop_policy: StopPolicy,
         observe: Observe,
         on_lost: Callable[[Lane], None],
+        on_room: Callable[[], None],
     ) -> None:
         self.topic, self.partition = topic, partition
         self._source = source
         self._limits = limits
         self._interval = commit_interval_seconds
         self._observe = observe
-        self._on_lost = on_lost
+        self._on_lost, self._on_room = on_lost, on_room
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
         self._work, self._hurry, self._settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -99,6 +103,7 @@ class Lane:
         self._source.resume(self.partition)
         self.paused, self.flowing = False, True
         self.changed()
+        self._on_room()
 
     def suspend(self, *, assigned: bool = False) -> None:
         """Start nothing more: we stop, or (not assigned) the partition may go elsewhere. What runs goes on."""
@@ -243,3 +248,4 @@ class Lane:
                 self._proved = doubts
                 self._relieve()
                 self.changed()
+                self._on_room()

@@ -133,7 +133,9 @@ class Worker:
         self._state = "draining"
         self._observe(Stopping(self._cause))
         await self._settle_all(self._config.drain_seconds)
-        ledgers = [lane.ledger for lane in self._lanes.values() if lane.ledger is not None]
+        # A lane that another owner has fenced waits for nothing: its tracks are that owner's, and no deadline was missed.
+        ours = [lane for lane in self._lanes.values() if not lane.writer.is_stranded]
+        ledgers = [lane.ledger for lane in ours if lane.ledger is not None]
         return sum(ledger.in_purchase + ledger.count(State.FINISHED) for ledger in ledgers)
 
     async def _settle_all(self, seconds: float) -> None:
@@ -194,6 +196,7 @@ class Worker:
             commit_interval_seconds=self._config.commit_interval_seconds,
             observe=self._observe,
             on_lost=self._replace,
+            on_room=self._calls.wake,
         )
         self._calls.join(lane)
         tasks.create_task(lane.run())
