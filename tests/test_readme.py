@@ -41,3 +41,13 @@ def test_every_test_it_names_exists() -> None:
 def test_a_stale_table_is_seen() -> None:
     assert with_tables(TEXT.replace("MAX_ATTEMPTS` |", "MAX_ATTEMPS` |")) == TEXT
     assert "MAX_ATTEMPTS` |" in TEXT
+
+
+def test_the_tests_that_hold_the_invariants_exist() -> None:
+    """A promise in the README names its test by the name that the test has."""
+    tests = Path(__file__).parent
+    written = " ".join(path.read_text() for path in tests.rglob("*.py"))
+    promised = set(re.findall(r"`(test_\w+|Test\w+)`", (tests.parent / "README.md").read_text()))
+    missing = {name for name in promised if not re.search(rf"\b{name}\b", written)}
+    assert promised
+    assert missing == set()

@@ -82,13 +82,21 @@ def never_shrinks(limits: list[int]) -> bool:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 3, 10, 64]), st.sampled_from([1, 2, 7, 64, 256]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_steady_service_never_shrinks_it(seed: int, start: int, highest: int) -> None:
     """45 s, give or take 30 %: whatever the noise, at every size, in a day of full use."""
     farm = Farm(AdaptiveLimit(LimitPolicy(highest, start=start)), seed=seed)
     farm.run(24 * HOUR if highest <= 64 else 4 * HOUR)
     assert never_shrinks(farm.since(0.0))
     assert farm.limit.limit == highest
+
+
+def test_few_samples_say_little() -> None:
+    """One quick first track and two slow ones after it are no queue; so begin three hundred workers."""
+    for seed in range(300):
+        farm = Farm(AdaptiveLimit(LimitPolicy(16, start=1)), seed=seed)
+        farm.run(12 * SCAN)
+        assert never_shrinks(farm.since(0.0))
 
 
 def test_cold_starts_and_quick_services_do_not_shrink_it_either() -> None:
@@ -129,6 +137,15 @@ def test_it_converges_to_what_the_service_can_do(places: int, start: int, highes
     assert (farm.answered - before) * SCAN / (farm.now - began) >= 0.95 * places
 
 
+@pytest.mark.parametrize("places", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tiny_service_is_held_within_three_times_its_capacity(places: int, seed: int) -> None:
+    """One more is much there, and few samples say little."""
+    farm = Farm(AdaptiveLimit(LimitPolicy(64, start=1)), places, seed=seed)
+    farm.run(20 * HOUR)
+    assert farm.mean_limit(HOUR) <= 3 * places
+
+
 def test_a_start_above_the_capacity_is_corrected() -> None:
     """The first baseline is one with a queue; each decrease sees a shorter one."""
     farm = Farm(AdaptiveLimit(LimitPolicy(64, start=32)), 16)
@@ -138,14 +155,16 @@ def test_a_start_above_the_capacity_is_corrected() -> None:
     assert farm.mean_limit(began) <= 1.5 * 16
 
 
-def test_it_follows_the_capacity_down_and_up() -> None:
+@pytest.mark.parametrize("left", [8, 16, 40])
+def test_it_follows_the_capacity_down_and_up(left: int) -> None:
+    """Also where one decrease is not enough: latency falls with the limit, so the queue is ours."""
     farm = Farm(AdaptiveLimit(LimitPolicy(128)), 64)
     farm.run(3 * HOUR)
-    farm.free_at = farm.free_at[:16]
-    farm.run(3 * HOUR)
+    farm.free_at = farm.free_at[:left]
+    farm.run(2 * HOUR)
     began = farm.now
     farm.run(5 * HOUR)
-    assert 16 / 1.1 <= farm.mean_limit(began) <= 1.5 * 16
+    assert left / 1.1 <= farm.mean_limit(began) <= 1.5 * left
     farm.free_at = [farm.now] * 64
     farm.run(2 * HOUR)
     began = farm.now
@@ -193,9 +212,11 @@ def test_a_service_that_is_slower_for_its_own_reasons_gets_its_concurrency_back(
     farm = Farm(AdaptiveLimit(LimitPolicy(64)))
     farm.run(2 * HOUR)
     farm.scan *= slower
-    farm.run(2 * HOUR)
     began = farm.now
-    farm.run(HOUR)
+    farm.run(16 * farm.scan)
+    assert farm.reached(64, began + 6 * farm.scan) < 16 * farm.scan
+    began = farm.now
+    farm.run(4 * HOUR)
     assert fmean(farm.since(began)) == 64
 
 
@@ -209,6 +230,28 @@ def test_what_is_not_used_does_not_grow() -> None:
     began = farm.now
     farm.run(HOUR)
     assert farm.reached(64, began) < 5 * SCAN
+
+
+def test_what_is_not_used_does_not_grow_after_a_decrease_either() -> None:
+    farm = Farm(AdaptiveLimit(LimitPolicy(64)))
+    farm.refuses_above = 40
+    farm.run(2 * HOUR)
+    farm.refuses_above, farm.demand = NO_BOUND, 5
+    farm.run(2 * SCAN)  # until what was in flight is gone
+    before = farm.limit.limit
+    farm.run(10 * HOUR)
+    assert farm.limit.limit == before < 64
+
+
+def test_switched_off_it_is_the_maximum() -> None:
+    """Whatever it would have done: a service ten times slower, and one that fails."""
+    farm = Farm(AdaptiveLimit(LimitPolicy(64, enabled=False)))
+    farm.run(HOUR)
+    farm.scan *= 10
+    farm.run(5 * HOUR)
+    farm.fails_after = 5.0
+    farm.run(HOUR)
+    assert set(farm.since(0.0)) == {64}
 
 
 def test_one_round_trip_is_one_decrease() -> None:

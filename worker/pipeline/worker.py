@@ -133,7 +133,7 @@ class Worker:
         self._state = "draining"
         self._observe(Stopping(self._cause))
         await self._settle_all(self._config.drain_seconds)
-        # A lane that another owner has fenced waits for nothing: its tracks are that owner's, and no deadline was missed.
+        # A lane that another owner has fenced waits for nothing: its tracks are that owner's, no deadline was missed.
         ours = [lane for lane in self._lanes.values() if not lane.writer.is_stranded]
         ledgers = [lane.ledger for lane in ours if lane.ledger is not None]
         return sum(ledger.in_purchase + ledger.count(State.FINISHED) for ledger in ledgers)
