@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help setup demo test unit java lint format bench readme lock clean
+.PHONY: help setup demo test unit java lint format bench chaos readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ format: setup ## put the sources into the formatter's shape
 bench: setup java ## throughput, CPU, latency, and what kills cost, on a real Kafka
 	$(BIN)/python -m tests.bench.throughput
 	$(BIN)/python -m tests.bench.kills
+
+chaos: setup java ## every fault at once on three brokers; SEED=7 MINUTES=30 CALM=3 choose another run
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --calm $(or $(CALM),1)
 
 readme: setup ## write README's generated tables anew
 	$(BIN)/python -m tests.readme --write

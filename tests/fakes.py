@@ -186,7 +186,7 @@ class FakeSource:
     """One member of the group, and the network of its process."""
 
     def __init__(self, broker: FakeBroker, name: str = "member") -> None:
-        self.name = name
+        self.name, self.partitions = name, broker.partitions
         self.owned: frozenset[int] = frozenset()
         self.paused: set[int] = set()
         self.dead = False  # its process was killed

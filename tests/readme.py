@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from worker.adapters.telemetry.catalogue import CATALOGUE
 from worker.adapters.web import READINESS
 from worker.cli import EXIT_MEANINGS
+from worker.explain_words import MEANINGS
 from worker.flow.faults import FAULTS
 from worker.settings import Settings, shown
 
@@ -69,6 +70,10 @@ def exits() -> str:
     return table(("Code", "Meaning"), ((str(code.value), text) for code, text in EXIT_MEANINGS.items()))
 
 
+def waits() -> str:
+    return table(("`waits_for`", "It waits for"), ((f"`{each}`", text) for each, text in MEANINGS.items()))
+
+
 def faults() -> str:
     return table(
         ("Kind", "Repeated", "May be billed", "Stops admission", "Why"),
@@ -83,7 +88,14 @@ def yes(value: object) -> str:
     return "yes" if value else "no"
 
 
-TABLES = {"settings": settings, "metrics": metrics, "readiness": readiness, "exits": exits, "faults": faults}
+TABLES = {
+    "settings": settings,
+    "metrics": metrics,
+    "readiness": readiness,
+    "exits": exits,
+    "faults": faults,
+    "waits": waits,
+}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "worker.adapters.humanstandard": ("worker.domain", "worker.flow"),
     "worker.adapters.kafka": ("worker.domain", "worker.flow", "worker.pipeline.ports"),
     "worker.adapters.telemetry": ("worker.domain", "worker.flow", "worker.pipeline.facts"),
-    "worker.adapters.web": ("worker.domain", "worker.flow", "worker.pipeline.facts"),
+    "worker.adapters.web": ("worker.domain", "worker.flow", "worker.pipeline.facts", "worker.pipeline.explanation"),
     "worker.sandbox": ("worker.domain", "worker.flow", "worker.settings", "worker.app"),
     "worker.settings": ("worker.settings_checks",),
     "worker.policy_commands": ("worker.domain",),
@@ -36,6 +36,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "worker.replay_commands": (
         *("worker.replay_arguments", "worker.replay_views", "worker.replay_run"),
         *("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
+    ),
+    "worker.explain_words": ("worker.domain", "worker.pipeline.explanation"),
+    "worker.explain_text": ("worker.explain_words", "worker.pipeline.explanation", "worker.pipeline.facts"),
+    "worker.explain_stored": ("worker.explain_words", "worker.domain", "worker.flow"),
+    "worker.explain_command": (
+        *("worker.explain_text", "worker.explain_stored", "worker.pipeline.explanation"),
+        *("worker.app", "worker.adapters", "worker.settings"),
     ),
     "worker.cli": ("worker",),  # imports a command's room when the command runs
     "worker.__main__": ("worker.cli",),

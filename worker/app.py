@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.domain.policy import Policy
+    from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher
     from worker.settings import Settings
@@ -69,6 +70,9 @@ async def _run(settings: Settings, decider: Decider) -> int:
     def status() -> WorkerStatus:
         return worker.status() if worker is not None else NOT_BUILT
 
+    def explain(only: int | None) -> Explanation | None:
+        return worker.explanation(only) if worker is not None else None
+
     telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format)
     telemetry.take_over_library_logs()
     async with AsyncExitStack() as stack:
@@ -77,6 +81,7 @@ async def _run(settings: Settings, decider: Decider) -> int:
             settings.http_port,
             status=status,
             exposition=telemetry.exposition,
+            explain=explain,
             stuck_after_seconds=settings.kafka_rebalance_timeout_seconds + REBALANCE_MARGIN_SECONDS,
         )
         address = await server.start()
@@ -176,6 +181,7 @@ def connection_of(settings: Settings) -> Connection:
         ssl_certfile=_text(settings.kafka_ssl_certfile),
         ssl_keyfile=_text(settings.kafka_ssl_keyfile),
         ssl_password=tls.get_secret_value() if tls else None,
+        metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
 
 
@@ -237,10 +243,10 @@ def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, obse
 
 
 def _service_of(settings: Settings) -> Service:
-    most = settings.max_concurrency
+    most, probe = settings.max_concurrency, settings.hold_probe_seconds
     return Service(
-        Admission(settings.hold_probe_seconds),
-        Breaker(BreakerPolicy(concurrency=most)),
+        Admission(probe),
+        Breaker(BreakerPolicy(concurrency=most, probe_seconds=probe / 6, probe_max_seconds=2 * probe)),
         AdaptiveLimit(LimitPolicy(max_limit=most, enabled=settings.adaptive_concurrency)),
         OutagePolicy(settings.outage_policy),
     )

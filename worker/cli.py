@@ -33,7 +33,10 @@ EXIT_MEANINGS: Mapping[Exit, str] = {
     Exit.OK: "done; or drained and stopped as asked",
     Exit.FAULT: "a fault nobody foresaw; what is committed is right: start again",
     Exit.USAGE: "wrong command line or settings; nothing was started",
-    Exit.CHECK_FAILED: "check, topics, policy or demo found something wrong, or a replay is incomplete; they say what",
+    Exit.CHECK_FAILED: (
+        "check, topics, policy or demo found something wrong, a replay is incomplete, or no worker answers explain; "
+        "they say what"
+    ),
     Exit.DRAIN_MISSED: "DRAIN_SECONDS ran out with calls still running; their tracks will be done again",
 }
 
@@ -76,8 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     add("check", "try settings, topics, permissions and the API; say what is wrong and how to mend it", _check)
     topics = add("topics", "print the topics that the worker needs, or create them", _topics)
     topics.add_argument("action", nargs="?", choices=("print", "create"), default="print")
+    topics.add_argument(
+        "--replay", action="store_true", help="also those in which replays remember what they did (optional)"
+    )
     add("settings", "print the settings in force and where each comes from, secrets masked", _settings)
     add("policy", "show NAME, check FILE, or decide a reply of the API; needs no settings")
+    add("explain", "what waits for what, in all partitions of a running worker or in one, and why")
     add("dead-letters", "list, show or replay what could not be read as events")
     add("decide-again", "submit the events of chosen review decisions again")
     add("demo", "watch the worker decide a stream of sample tracks; needs no settings")
@@ -117,7 +124,7 @@ def _topics(args: argparse.Namespace) -> int:
         return Exit.USAGE
     from worker.operations import topics
 
-    return topics(loaded.settings, sys.stdout, create=args.action == "create")
+    return topics(loaded.settings, sys.stdout, create=args.action == "create", replay=args.replay)
 
 
 def _settings(_args: argparse.Namespace) -> int:
@@ -154,6 +161,12 @@ def _broker_settings() -> Settings | None:
     return None if loaded is None else loaded.settings
 
 
+def _explain(words: Sequence[str]) -> int:
+    from worker.explain_command import explain
+
+    return explain(words, _broker_settings, sys.stdout, sys.stderr)
+
+
 def _demo(words: Sequence[str]) -> int:
     from worker.sandbox.demo import run
 
@@ -169,6 +182,7 @@ def _sandbox(words: Sequence[str]) -> int:
 # They parse their own arguments: what they need is known only there.
 _DELEGATED: Mapping[str, Delegated] = {
     "policy": _policy,
+    "explain": _explain,
     "dead-letters": _dead_letters,
     "decide-again": _decide_again,
     "demo": _demo,

@@ -6,12 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.adapters.kafka.inspection import Inspection, InspectionError
+from worker.adapters.kafka.inspection import CLEANUP_POLICY, COMPACT, MAX_MESSAGE_BYTES, Inspection, InspectionError
 from worker.app import analyst_of, connection_of, decider_of, topics_of
 from worker.flow.faults import FAULTS
+from worker.flow.replay_ledger import ledger_topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from typing import TextIO
 
     from worker.adapters.kafka.inspection import TopicFacts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 OK, CHECK_FAILED = 0, 3
 PARTITIONS = 16  # of the input: the most workers that can share the work
 OUTPUT_PARTITIONS = 8
+LEDGER_PARTITIONS = 1  # what replays remember: little, and written by one at a time
 OUTPUT_MESSAGE_BYTES = 2 << 20  # a decision echoes the event's metadata; a dead letter adds headers to its record
 
 
@@ -64,9 +66,11 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _kafka(settings: Settings, inspection: Inspection) -> AsyncIterator[Finding]:
     wanted = topics_of(settings)
-    facts = await inspection.topics(_names(wanted))
+    facts = await inspection.topics([*_names(wanted), *_ledgers(wanted)])
     for name in _names(wanted):
         yield _topic(name, facts.get(name), output=name != wanted.submitted)
+    for name in _ledgers(wanted):
+        yield _ledger(name, facts.get(name))
     yield await _asked(
         f"group {settings.kafka_group_id}",
         inspection.group_readable(settings.kafka_group_id, wanted.submitted),
@@ -96,6 +100,18 @@ def _topic(name: str, facts: TopicFacts | None, *, output: bool) -> Finding:
     return Finding(subject, text)
 
 
+def _ledger(name: str, facts: TopicFacts | None) -> Finding:
+    """Judge a topic that only replays need, and that the first of them creates."""
+    subject = f"topic {name}"
+    if facts is None:
+        return Finding(subject, "not there, or not visible; not needed before the first replay")
+    text = f"{facts.partitions} partitions, {facts.replicas} replicas, cleanup.policy {facts.cleanup_policy or '?'}"
+    if facts.cleanup_policy not in {None, COMPACT}:
+        mend = f"Set its {CLEANUP_POLICY}={COMPACT}: it would forget what was replayed, and replays refuse it."
+        return Finding(subject, text, mend)
+    return Finding(subject, text)
+
+
 async def _asked(subject: str, question: Awaitable[None], mend: str) -> Finding:
     try:
         await question
@@ -116,23 +132,33 @@ async def _api(settings: Settings) -> Finding:
     return Finding(subject, f"{fault.kind}: {fault.detail}", f"Why this matters: {FAULTS[fault.kind].reason}.")
 
 
-def topics(settings: Settings, out: TextIO, *, create: bool) -> int:
-    """Print the topics that are needed, or create those that are missing; returns the exit code."""
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """A topic as it should be created."""
+
+    name: str
+    partitions: int
+    configs: Mapping[str, str]
+
+
+def topics(settings: Settings, out: TextIO, *, create: bool, replay: bool) -> int:
+    """Print the topics that are needed (`replay`: those of replays, too), or create them; returns the exit code."""
+    needed = _needed(topics_of(settings), replay=replay)
     if create:
-        return asyncio.run(_create(settings, out))
-    for name, partitions, size in _needed(topics_of(settings)):
-        limit = f" --config max.message.bytes={size}" if size else ""
-        print(f"kafka-topics.sh --create --if-not-exists --topic {name} --partitions {partitions}{limit}", file=out)
+        return asyncio.run(_create(settings, needed, out))
+    for topic in needed:
+        configs = "".join(f" --config {name}={value}" for name, value in topic.configs.items())
+        made = f"--topic {topic.name} --partitions {topic.partitions}{configs}"
+        print(f"kafka-topics.sh --create --if-not-exists {made}", file=out)
     return OK
 
 
-async def _create(settings: Settings, out: TextIO) -> int:
-    needed = _needed(topics_of(settings))
+async def _create(settings: Settings, needed: Sequence[_Needed], out: TextIO) -> int:
     try:
         async with Inspection(connection_of(settings)) as inspection:
-            for name, partitions, size in needed:
-                created = await inspection.create(name, partitions, size)
-                print(f"{'created' if created else 'exists '}  {name}", file=out)
+            for topic in needed:
+                created = await inspection.create(topic.name, topic.partitions, topic.configs)
+                print(f"{'created' if created else 'exists '}  {topic.name}", file=out)
     except InspectionError as exc:
         print(f"FAIL  {exc}", file=out)
         return CHECK_FAILED
@@ -143,7 +169,15 @@ def _names(topics: Topics) -> list[str]:
     return [topics.submitted, topics.approve, topics.review, topics.reject, topics.dead_letter]
 
 
-def _needed(topics: Topics) -> list[tuple[str, int, int | None]]:
-    """Name, partitions and max.message.bytes of each topic."""
+def _ledgers(topics: Topics) -> list[str]:
+    return [ledger_topic(topics.dead_letter), ledger_topic(topics.review)]
+
+
+def _needed(topics: Topics, *, replay: bool) -> list[_Needed]:
     submitted, *outputs = _names(topics)
-    return [(submitted, PARTITIONS, None), *((name, OUTPUT_PARTITIONS, OUTPUT_MESSAGE_BYTES) for name in outputs)]
+    large, kept = {MAX_MESSAGE_BYTES: str(OUTPUT_MESSAGE_BYTES)}, {CLEANUP_POLICY: COMPACT}
+    return [
+        _Needed(submitted, PARTITIONS, {}),
+        *(_Needed(name, OUTPUT_PARTITIONS, large) for name in outputs),
+        *(_Needed(name, LEDGER_PARTITIONS, kept) for name in _ledgers(topics) if replay),
+    ]

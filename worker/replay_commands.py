@@ -12,7 +12,7 @@ from worker.adapters.kafka.replay import ReplayBrokerError, ReplayPublisher, Rep
 from worker.app import connection_of
 from worker.domain.replay import of_dead_letter, of_decision
 from worker.flow.publication import FencedError, PublishFailedError
-from worker.flow.replay_ledger import LedgerError, ReplayLedger
+from worker.flow.replay_ledger import LedgerError, ReplayLedger, ledger_topic
 from worker.replay_arguments import selection_of
 from worker.replay_run import Job, Replay, Tally, Topic, search
 from worker.replay_views import details, json_line, line
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Task = Callable[["Session", argparse.Namespace], Coroutine[None, None, int]]
 
 OK, USAGE, NOT_ALL_DONE = 0, 2, 3  # cli.py's codes
-LEDGER_SUFFIX = "-replayed"
 _NEXT_RUN = "What is listed as replayed is done; whether the last batch is, the next run finds out: run it again."
 
 
@@ -127,7 +126,7 @@ class Session:
 
     async def ledger(self, source: str) -> ReplayLedger:
         """What was replayed from a topic."""
-        ledger, topic = ReplayLedger(), source + LEDGER_SUFFIX
+        ledger, topic = ReplayLedger(), ledger_topic(source)
         partitions = await self.topics.partitions(topic) or 0
         for partition, bound in (await self.reader.bounds(topic, partitions)).items() if partitions else ():
             async for record in self.reader.records(topic, partition, bound):
@@ -142,7 +141,7 @@ class Session:
 
     async def writer(self, source: str) -> ReplayPublisher:
         """Become the only one that replays from a topic; read its ledger after this, not before."""
-        await self.topics.prepare_ledger(source + LEDGER_SUFFIX)
+        await self.topics.prepare_ledger(ledger_topic(source))
         publisher = ReplayPublisher(
             connection_of(self.settings),
             transactional_id=f"{self.settings.kafka_group_id}-replay-{source}",
@@ -199,7 +198,7 @@ async def _prepared(session: Session, options: argparse.Namespace, source: Topic
     job = Job(
         source=source,
         submitted=await session.topic("TOPIC_SUBMITTED"),
-        ledger_topic=source.name + LEDGER_SUFFIX,
+        ledger_topic=ledger_topic(source.name),
         selection=selection_of(options),
         limit=options.limit,
         force=options.force,

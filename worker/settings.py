@@ -98,8 +98,10 @@ class Settings(BaseModel):
     """How long the group waits for this worker in a rebalance."""
     kafka_transaction_timeout_seconds: Seconds = 15.0
     """The broker aborts a transaction that stays open for longer."""
+    kafka_metadata_max_age_seconds: Seconds = 60.0
+    """How long the brokers' word on topics counts: partitions that are added are taken up within it."""
     kafka_auto_offset_reset: Annotated[Literal["earliest", "latest", "none"], Lower] = "earliest"
-    """Where a group without a commit starts. none: refuse to start."""
+    """Where a partition without a commit starts, also one that is added. none: refuse, and end."""
 
     topic_submitted: Topic = "track-submitted"
     """Input: tracks to decide."""
@@ -144,7 +146,7 @@ class Settings(BaseModel):
     adaptive_concurrency: bool = True
     """true: the number of analyses in flight follows 429s, 503s, time-outs and latency. false: MAX_CONCURRENCY."""
     hold_probe_seconds: Seconds = 30.0
-    """While the API refuses the key, the account or the client: time between two probes."""
+    """While the API refuses the key or the account: time between two probes. Out as a whole: a sixth to twice that."""
     dead_letter_stop_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A partition stops when more than this share of its last 100 records were dead letters. 1: never."""
     dead_letter_stop_consecutive: Annotated[int, Field(ge=0)] = 50
@@ -159,7 +161,7 @@ class Settings(BaseModel):
     """After SIGTERM: how long running calls may still finish."""
 
     http_host: Annotated[str, StringConstraints(min_length=1)] = "0.0.0.0"  # noqa: S104 - probes come from outside
-    """Address for /livez, /readyz and /metrics."""
+    """Address for /livez, /readyz, /metrics and /status."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port for them. 0: any free one, which is logged."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"

@@ -23,7 +23,10 @@ LANE = f.LaneStatus(
     oldest_seconds=1.5,
     metadata_used=0.25,
 )
-STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5)
+QUOTA = f.QuotaStatus(
+    60, 0.25, 15.0, 14.5, 3, 1.5, api_limit=60, api_remaining=17, api_reset_seconds=12, retries_left=7.5
+)
+STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5, QUOTA)
 DECIDED = f.TrackDecided(
     topic="track-submitted",
     partition=3,
@@ -46,6 +49,7 @@ DECIDED = f.TrackDecided(
 FACTS: tuple[f.Fact, ...] = (
     f.RecordsReceived(3, 10, 2000),
     f.CallFinished("submit", "throttled", 0.2),
+    f.QuotaWaited("poll", 1.25),
     f.RetryScheduled(3, 101, "throttled", 1, 2.0),
     f.BoughtAgain(3, 101, "outcome_unknown"),
     DECIDED,

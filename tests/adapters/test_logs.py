@@ -154,3 +154,21 @@ def test_what_libraries_log_comes_out_in_our_lines(library: logging.Logger) -> N
         ("warning", "some.library", f"node 1 is away, Bearer {MASK}"),
         ("error", "some.library", "broken"),
     ]
+
+
+def test_what_a_library_repeats_is_written_once_in_a_while_and_counted(library: logging.Logger) -> None:
+    told, stream = telemetry("debug")
+    now = 0.0
+    library.addHandler(LibraryMessages(told.log, clock=lambda: now))
+    library.propagate = False
+    for step in range(250):
+        now = step / 10
+        library.error("cannot reach node %d", step % 3)
+    library.error("another place")
+    said = [(line["message"], line.get("withheld")) for line in lines(stream)]
+    assert said == [
+        ("cannot reach node 0", None),
+        ("cannot reach node 1", 99),
+        ("cannot reach node 2", 99),
+        ("another place", None),
+    ]

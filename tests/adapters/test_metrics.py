@@ -42,6 +42,7 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("received_bytes_total", ()): 2000,
         ("api_calls_total", ("submit", "throttled")): 1,
         ("api_call_duration_seconds_sum", ("submit",)): 0.2,
+        ("quota_wait_seconds_total", ("poll",)): 1.25,
         ("retries_total", ("throttled",)): 1,
         ("analyses_bought_again_total", ("outcome_unknown",)): 1,
         ("decisions_total", ("approve", "two-tier", "none", "track-approve")): 1,
@@ -106,6 +107,10 @@ def test_the_gauges_are_the_status_at_the_scrape() -> None:
     held = {labels[0]: value for (name, labels), value in found.items() if name == "held"}
     assert held == {kind: float(kind == "key_refused") for kind, row in FAULTS.items() if row.holds}
     assert found["consumer_loop_age_seconds", ()] == 0.5
+    assert found["quota_requests_per_minute", ()] == 15
+    assert found["quota_waiting_polls", ()] == 3
+    assert found["quota_remaining", ()] == 17
+    assert found["retry_budget", ()] == 7.5
     assert found["partition_watermark_offset", ("3", "track-submitted")] == 100
     assert found["partition_paused", ("3", "track-submitted")] == 1
     assert found["partition_metadata_used_ratio", ("3", "track-submitted")] == 0.25

@@ -9,21 +9,31 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import aiohttp
 import pytest
 
+from tests.explanations import explanation, partition
 from worker.adapters.web import READINESS, OperatorServer
 from worker.flow.faults import FAULTS
-from worker.pipeline.facts import WorkerStatus
+from worker.pipeline.facts import LaneStatus, WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from worker.pipeline.explanation import Explanation
 
 RUNNING = WorkerStatus("running", (), 0, 64, None, None, None, "closed", 0.1)
 STATES = get_args(get_type_hints(WorkerStatus)["state"])
 HOLDING = [kind.value for kind, row in FAULTS.items() if row.holds]
 
 
+def explained(only: int | None) -> Explanation | None:
+    """A worker with the partitions 5 and 3."""
+    return explanation(*(partition(each) for each in (5, 3) if only in {None, each}))
+
+
 @asynccontextmanager
 async def serving(status: WorkerStatus) -> AsyncIterator[aiohttp.ClientSession]:
-    server = OperatorServer("127.0.0.1", 0, lambda: status, lambda accept: (b"m 1\n", f"text/plain; asked={accept}"))
+    server = OperatorServer(
+        "127.0.0.1", 0, lambda: status, lambda accept: (b"m 1\n", f"text/plain; asked={accept}"), explain=explained
+    )
     host, port = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{host}:{port}") as client:
@@ -84,7 +94,7 @@ async def test_metrics_come_in_the_format_that_was_asked_for() -> None:
         assert reply.headers["Content-Type"] == "text/plain; asked=x/y"
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status"])
 async def test_head_is_answered_without_a_body(path: str) -> None:
     async with serving(RUNNING) as client, client.head(path) as reply:
         assert (reply.status, await reply.read()) == (200, b"")
@@ -94,13 +104,39 @@ async def test_head_is_answered_without_a_body(path: str) -> None:
 async def test_an_unknown_path_is_answered_with_those_that_exist(method: str) -> None:
     async with serving(RUNNING) as client, client.request(method, "/nothing/here") as reply:
         assert reply.status == 404
-        assert (await reply.json())["paths"] == ["/livez", "/readyz", "/metrics"]
+        assert (await reply.json())["paths"] == ["/livez", "/readyz", "/metrics", "/status"]
+
+
+async def test_status_explains_all_partitions_or_one() -> None:
+    for query, partitions in (("", [5, 3]), ("?partition=3", [3]), ("?partition=003", [3])):
+        code, body = await get(RUNNING, f"/status{query}")
+        assert (code, [each["partition"] for each in body["partitions"]]) == (200, partitions)
+
+
+async def test_a_partition_of_somebody_else_is_answered_with_those_that_are_here() -> None:
+    status = replace(RUNNING, lanes=(LaneStatus("t", 3), LaneStatus("t", 5)))
+    code, body = await get(status, "/status?partition=4")
+    assert (code, body["error"], body["partition"], body["owned"]) == (404, "not_owned", 4, [3, 5])
+
+
+@pytest.mark.parametrize("asked", ["", "-1", "x", "1.0", "1" * 11, "%D9%A3"])
+async def test_what_is_no_partition_is_refused(asked: str) -> None:
+    code, body = await get(RUNNING, f"/status?partition={asked}")
+    assert (code, body["error"]) == (400, "bad_partition")
+
+
+async def test_status_before_there_is_a_worker() -> None:
+    server = OperatorServer("127.0.0.1", 0, lambda: RUNNING, lambda _: (b"", ""), explain=lambda _: None)
+    host, port = await server.start()
+    async with aiohttp.ClientSession(f"http://{host}:{port}") as client, client.get("/status") as reply:
+        assert (reply.status, (await reply.json())["error"]) == (503, "starting")
+    await server.stop()
 
 
 async def test_a_taken_port_is_an_error_at_the_start() -> None:
-    first = OperatorServer("127.0.0.1", 0, lambda: RUNNING, lambda _: (b"", "text/plain"))
+    first = OperatorServer("127.0.0.1", 0, lambda: RUNNING, lambda _: (b"", "text/plain"), explain=explained)
     host, port = await first.start()
-    second = OperatorServer(host, port, lambda: RUNNING, lambda _: (b"", "text/plain"))
+    second = OperatorServer(host, port, lambda: RUNNING, lambda _: (b"", "text/plain"), explain=explained)
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
     await second.stop()

@@ -10,7 +10,7 @@ import httpx
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.broker.kafka import LOOPBACK, free_ports
+from tests.broker.ports import LOOPBACK, free_ports
 from tests.broker.processes import REPOSITORY, ChildProcess
 from tests.broker.waiting import wait_until
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
-import subprocess
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,131 +11,68 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError
 
-from tests.broker.artifacts import java_path, kafka_classpath
-from tests.broker.processes import ChildProcess
+from tests.broker import coordinators
+from tests.broker.coordinators import Coordinated
+from tests.broker.ports import LOOPBACK, free_ports, held_port, listens
+from tests.broker.proxy import FaultProxy, Route
+from tests.broker.server import Broker
 from tests.broker.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-# Measured start-up: 2-3 s so; the server compiler and the concurrent collector only pay off in longer lives.
-JVM_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-Xshare:auto")
 START_SECONDS = 60
-LOOPBACK = "127.0.0.1"
-
-LOG4J = """\
-rootLogger.level=INFO
-rootLogger.appenderRef.file.ref=file
-appender.file.type=File
-appender.file.name=file
-appender.file.fileName={log}
-appender.file.layout.type=PatternLayout
-appender.file.layout.pattern=[%d] %p %m (%c)%n
-"""
-
-SERVER = """\
-process.roles=broker,controller
-node.id={node}
-controller.quorum.voters={voters}
-controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={data}
-auto.create.topics.enable=false
-default.replication.factor={replicas}
-min.insync.replicas={in_sync}
-offsets.topic.replication.factor={replicas}
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor={replicas}
-transaction.state.log.min.isr={in_sync}
-transaction.state.log.num.partitions=4
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
-transaction.max.timeout.ms=60000
-share.coordinator.state.topic.replication.factor={replicas}
-share.coordinator.state.topic.min.isr={in_sync}
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=500
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=400
-log.cleaner.dedupe.buffer.size=4194304
-num.network.threads=2
-num.io.threads=4
-"""
-
-
-class Broker:
-    """One broker: its ports and its data outlive its process."""
-
-    def __init__(self, node: int, home: Path, ports: tuple[int, int]) -> None:
-        self.node = node
-        self.home = home
-        self.port, self.controller_port = ports
-        self.process: ChildProcess | None = None
-
-    @property
-    def address(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
-
-    def configure(self, brokers: Sequence[Broker]) -> None:
-        """Write its configuration files."""
-        self.home.mkdir(parents=True)
-        settings = SERVER.format(
-            node=self.node,
-            voters=",".join(f"{peer.node}@{LOOPBACK}:{peer.controller_port}" for peer in brokers),
-            host=LOOPBACK,
-            port=self.port,
-            controller_port=self.controller_port,
-            data=self.home / "data",
-            replicas=len(brokers),
-            in_sync=len(brokers) // 2 + 1,
-        )
-        (self.home / "server.properties").write_text(settings)
-        (self.home / "log4j2.properties").write_text(LOG4J.format(log=self.home / "server.log"))
-
-    def format(self, cluster_id: str) -> None:
-        """Prepare its storage, as Kafka's own tool does it."""
-        arguments = ["format", "-t", cluster_id, "-c", str(self.home / "server.properties")]
-        subprocess.run(self._java("kafka.tools.StorageTool", *arguments), check=True, capture_output=True, timeout=60)
-
-    def start(self) -> None:
-        """Start it, on the same ports and data as ever; does not wait."""
-        command = self._java("kafka.Kafka", str(self.home / "server.properties"))
-        self.process = ChildProcess(command, self.home / "console.log")
-
-    @property
-    def running(self) -> ChildProcess:
-        assert self.process is not None, f"broker {self.node} was never started"
-        return self.process
-
-    def kill(self) -> None:
-        """Kill -9; harmless when it is gone."""
-        if self.process is not None:
-            self.process.kill()
-
-    def _java(self, main: str, *arguments: str) -> list[str]:
-        log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
-        return [java_path(), *JVM_FLAGS, log4j, "-cp", kafka_classpath(), main, *arguments]
 
 
 class KafkaCluster:
-    """One to three brokers below a directory; every method that waits, waits for a fact that a client sees."""
+    """One to three brokers below a directory; every method that waits, waits for a fact that a client sees.
 
-    def __init__(self, home: Path, brokers: int = 1) -> None:
-        ports = free_ports(2 * brokers)
+    `proxied`: clients that start at `proxied_bootstrap_servers` reach every broker through `proxy`, and only so.
+    `disk_bytes`: each broker's data has a file system of this size; needs the right to mount (NoDiskError).
+    """
+
+    def __init__(self, home: Path, brokers: int = 1, *, proxied: bool = False, disk_bytes: int | None = None) -> None:
+        nodes = range(1, brokers + 1)
+        ports = free_ports(3 * brokers)
+        self._held = [held_port() for _ in nodes] if proxied else []
+        routes = {
+            node: Route(held.getsockname()[1], ports.pop()) for node, held in zip(nodes, self._held, strict=False)
+        }
         self.brokers = tuple(
-            Broker(node, home / f"broker-{node}", (ports[2 * node - 2], ports[2 * node - 1]))
-            for node in range(1, brokers + 1)
+            Broker(
+                node,
+                home / f"broker-{node}",
+                (ports.pop(), ports.pop()),
+                route=routes.get(node),
+                disk_bytes=disk_bytes,
+            )
+            for node in nodes
         )
 
     @property
     def bootstrap_servers(self) -> str:
         return ",".join(broker.address for broker in self.brokers)
 
+    @property
+    def proxied_bootstrap_servers(self) -> str:
+        """Where workers start; nobody answers there until `proxy` has been started."""
+        return ",".join(f"{LOOPBACK}:{route.port}" for route in self._routes.values())
+
+    def proxy(self, *, seed: int = 0) -> FaultProxy:
+        """The way to the brokers for one test, one at a time; to be started."""
+        return FaultProxy(self._routes, seed=seed)
+
+    @property
+    def _routes(self) -> dict[int, Route]:
+        routes = {broker.node: broker.route for broker in self.brokers if broker.route is not None}
+        assert routes, "the cluster was not made with proxied=True"
+        return routes
+
     async def start(self) -> None:
         """Format and start all brokers; returns when clients see them all."""
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # The first letter is ours: one in 64 would be a dash, which Kafka's tool takes for an option.
+        cluster_id = "K" + base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()[1:]
         for broker in self.brokers:
             broker.configure(self.brokers)
         await asyncio.gather(*(asyncio.to_thread(broker.format, cluster_id) for broker in self.brokers))
@@ -149,6 +84,10 @@ class KafkaCluster:
         """End every broker at once: nobody wants the data any more."""
         for broker in self.brokers:
             broker.kill()
+            if broker.disk is not None:
+                broker.disk.unmount()
+        for held in self._held:
+            held.close()
 
     def kill(self, node: int) -> None:
         """Kill -9 one broker."""
@@ -166,6 +105,30 @@ class KafkaCluster:
     def resume(self, node: int) -> None:
         self.brokers[node - 1].running.resume()
 
+    async def coordinator(self, name: str, kind: Coordinated = Coordinated.GROUP) -> int:
+        """The broker that coordinates this group or transactional id."""
+        async with administrator(self.bootstrap_servers) as admin:
+            return await coordinators.find(admin, name, kind)
+
+    async def move_coordinator(self, name: str, kind: Coordinated = Coordinated.GROUP) -> int:
+        """Move it to another broker while all live; needs all replicas in sync. Returns the new one."""
+        async with administrator(self.bootstrap_servers) as admin:
+            return await coordinators.move(admin, name, kind)
+
+    async def fill_disk(self, node: int, seconds: float = 60) -> None:
+        """Fill a broker's disk and wait until the broker has ended, as Kafka does when its only disk fails."""
+        broker = self.brokers[node - 1]
+        assert broker.disk is not None, "the cluster was not made with disk_bytes"
+        broker.disk.fill()
+        await broker.running.exited(seconds)
+
+    async def free_disk(self, node: int) -> None:
+        """Give the space back and start the broker again."""
+        broker = self.brokers[node - 1]
+        assert broker.disk is not None, "the cluster was not made with disk_bytes"
+        broker.disk.free()
+        await self.restart(node)
+
     async def ready(self) -> None:
         """Wait until a client sees every broker that runs."""
         expected = {broker.node for broker in self.brokers if broker.process and broker.process.alive}
@@ -174,7 +137,7 @@ class KafkaCluster:
     async def _sees(self, expected: set[int]) -> bool:
         dead = [broker for broker in self.brokers if broker.node in expected and not broker.running.alive]
         assert not dead, f"broker {dead[0].node} ended by itself:\n{dead[0].running.tail()}"
-        if not all([await _listens(broker.port) for broker in self.brokers if broker.node in expected]):
+        if not all([await listens(broker.port) for broker in self.brokers if broker.node in expected]):
             return False  # asking first spares the client's own logging of refused connections
         try:
             async with administrator(self.bootstrap_servers) as admin:
@@ -223,22 +186,3 @@ async def _have_leaders(admin: AIOKafkaAdminClient, partitions: dict[str, int]) 
         for topic in described
     }
     return all(leaders.get(name) == count for name, count in partitions.items())
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on; all held at once, so that they differ."""
-    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
-    ports: list[int] = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports

@@ -137,7 +137,11 @@ class Scene:
 
     async def examine(self, *, seed: object, one_clock: bool = True) -> Verdict:
         """Read everything back and judge it."""
-        evidence = Evidence(
+        return judge(await self.evidence(one_clock=one_clock), seed=seed)
+
+    async def evidence(self, *, one_clock: bool = True) -> Evidence:
+        """What the broker and the simulated API hold now, and the logs."""
+        return Evidence(
             topics=self.topics,
             inputs=await broker_view.read_all(self.servers, [self.topics.submitted]),
             outputs=await broker_view.read_all(self.servers, self.topics.outputs),
@@ -145,7 +149,6 @@ class Scene:
             logs=[worker.log for worker in self.workers],
             one_clock=one_clock,
         )
-        return judge(evidence, seed=seed)
 
 
 @asynccontextmanager

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
+import orjson
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from tests.broker.kafka import administrator
 from tests.broker.traffic import track, tracks
+from tests.broker.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.broker.conftest import SetStage
+    from tests.broker.drive import WorkerProcess
+    from tests.broker.scene import Scene
 
 pytestmark = pytest.mark.broker
 SEED = 20261002
@@ -90,3 +97,53 @@ async def test_refused_key_stops_admission_until_it_is_healed(stage: SetStage) -
         verdict.require()
         assert verdict.bought_again == 0
         assert await scene.visible_on(scene.topics.review) == 0
+
+
+async def test_partitions_that_are_added_are_taken_up_while_work_runs(stage: SetStage) -> None:
+    """Their events are decided, from their first offset on, and what runs meanwhile is not bought again."""
+    async with stage(partitions=2) as scene:
+        await scene.submit(tracks(EVENTS // 4, run=scene.run, partitions=2, seed=SEED))
+        worker = scene.start_worker(KAFKA_METADATA_MAX_AGE_SECONDS="1")
+        await scene.simulator.bought(EVENTS // 8)
+        await scene.cluster.add_partitions(scene.topics.submitted, 5)
+        later = [
+            track(EVENTS + number, run=scene.run, scenario="human", key=None, partitions=5) for number in range(40)
+        ]
+        await scene.submit(later)
+        await scene.until_done(EVENTS // 4 + len(later), seconds=30)
+        assert set(await scene.commit_points()) == set(range(5))
+        assert await worker.stop() == 0
+        verdict = await scene.examine(seed=SEED)
+        verdict.require()
+        assert verdict.bought_again == 0
+
+
+async def test_a_decision_that_is_too_large_waits_until_its_topic_takes_it(stage: SetStage) -> None:
+    """It is named in the log, holds back its partition, and is published when the limit is raised: bought once."""
+    async with stage(partitions=2) as scene:
+        await limit_messages(scene, 8_000)
+        large = track(0, run=scene.run, scenario="human", key=None, partitions=2)
+        body = orjson.loads(large.value or b"") | {"metadata": {"note": "x" * 20_000}}
+        events = [track(number, run=scene.run, scenario="human", key=None, partitions=2) for number in range(1, 9)]
+        await scene.submit([replace(large, value=orjson.dumps(body)), *events])
+        worker = scene.start_worker()
+        await wait_until("the log names it", lambda: names(worker, "MessageSizeTooLargeError"), 30)
+        await scene.until_done(len(events) // 2)  # at least the other partition's
+        assert await scene.done() <= len(events)
+        await limit_messages(scene, 2 << 20)
+        await scene.until_done(len(events) + 1)
+        assert await worker.stop() == 0
+        verdict = await scene.examine(seed=SEED)
+        verdict.require()
+        assert verdict.bought_again == 0
+
+
+async def names(worker: WorkerProcess, text: str) -> bool:
+    return text in worker.process.tail(20)
+
+
+async def limit_messages(scene: Scene, size: int) -> None:
+    """Set max.message.bytes of the topic of approvals."""
+    limit = ConfigResource(ConfigResourceType.TOPIC, scene.topics.approve, {"max.message.bytes": str(size)})
+    async with administrator(scene.servers) as admin:
+        await admin.alter_configs([limit])

@@ -46,7 +46,7 @@ async def test_topics_are_created_once_and_then_pass_the_check(stage: SetStage) 
         assert (code, text.count("not found")) == (3, 5)
         for verb in ("created", "exists"):
             out = io.StringIO()
-            code = await asyncio.to_thread(topics, settings_of(scene, **renamed), out, create=True)
+            code = await asyncio.to_thread(topics, settings_of(scene, **renamed), out, create=True, replay=False)
             assert code == 0, out.getvalue()
             assert [line.split()[0] for line in out.getvalue().splitlines()] == [verb] * 5
 
@@ -55,6 +55,26 @@ async def test_topics_are_created_once_and_then_pass_the_check(stage: SetStage) 
             return (code, text.splitlines()[-1]) == (0, "ready to run")
 
         await wait_until("the check passes", ready, 20)
+
+
+async def test_the_topics_of_replays_are_optional_and_must_not_forget(stage: SetStage) -> None:
+    """Missing ones are no fault, `topics create --replay` makes compacted ones, one that forgets is to be mended."""
+    async with stage() as scene:
+        ledger, other = (f"{name}-replayed" for name in (scene.topics.dead_letter, scene.topics.review))
+        text = (await said(scene))[1]
+        assert text.count("not needed before the first replay") == 2
+        await scene.cluster.create_topics({other: 1})
+        text = (await said(scene))[1]
+        assert f"FAIL  topic {other}: 1 partitions, 1 replicas, cleanup.policy delete" in text
+        assert "cleanup.policy=compact" in text
+        out = io.StringIO()
+        assert await asyncio.to_thread(topics, settings_of(scene), out, create=True, replay=True) == 0
+        assert out.getvalue().splitlines()[5:] == [f"created  {ledger}", f"exists   {other}"]
+
+        async def seen() -> bool:
+            return f"ok    topic {ledger}: 1 partitions, 1 replicas, cleanup.policy compact" in (await said(scene))[1]
+
+        await wait_until("the check sees the ledger", seen, 20)
 
 
 async def test_check_names_a_topic_that_would_refuse_large_decisions(stage: SetStage) -> None:

@@ -126,6 +126,12 @@ async def count_visible(bootstrap_servers: str, topics: Sequence[str]) -> int:
     return sum((await _ends(bootstrap_servers, topics, "read_committed")).values())
 
 
+async def ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
+    """The next offset of each partition of a topic, as it is now."""
+    found = await _ends(bootstrap_servers, [topic], "read_uncommitted")
+    return {tp.partition: end for tp, end in found.items()}
+
+
 async def _settled_ends(bootstrap_servers: str, topics: Sequence[str]) -> dict[TopicPartition, int] | None:
     stable = await _ends(bootstrap_servers, topics, "read_committed")
     return stable if stable == await _ends(bootstrap_servers, topics, "read_uncommitted") else None

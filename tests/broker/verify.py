@@ -151,7 +151,7 @@ def _counted(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _kinds(evidence: Evidence) -> Iterator[Violation]:
-    """Decisions for events, dead letters for the rest, as each record itself expects."""
+    """Decisions for events, dead letters for the rest, as each record expects; one that does not say may be either."""
     for outcome, event in _pairs(evidence):
         became = DEAD_LETTER if outcome.decision is None else DECISION
         expected = dict(event.headers).get(EXPECTATION, became)

@@ -120,6 +120,9 @@ def test_a_dead_letter_of_another_input_is_refused_by_both_names() -> None:
     [
         (b"k", b'{"item_id": "a"}', {"k", "a"}),
         (None, b'{"specversion": "1.0", "data": {"item_id": "a"}}', {"a"}),
+        (None, b'{"specversion": "1.0", "data_base64": "eyJpdGVtX2lkIjogImEifQ=="}', {"a"}),
+        (b"k", b'{"specversion": "1.0", "data_base64": "eyJp"}', {"k"}),
+        (b"k", b'{"specversion": "1.0", "data_base64": "eyJ"}', {"k"}),
         (b"\xff", b"not json", set()),
         (b"k", b'{"item_id": 7, "data": []}', {"k"}),
         (b"k", None, {"k"}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_left
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -13,31 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.flow.pacing import LIKELY, MINUTE, AnalysisTime, Pacer
+from tests.flow.windows import FUZZ, fullest_window, leave
+from worker.flow.pacing import (
+    LIKELY,
+    MINUTE,
+    MOST_LATE_SECONDS,
+    PATIENT,
+    SLACK_SECONDS,
+    AnalysisTime,
+    Pacer,
+)
 from worker.flow.replies import Quota
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 LIMITS = st.one_of(st.integers(1, 10_000), st.sampled_from([1, 2, 3, 60, 99, 100, 199, 200, 10_000]))
 STARTS = st.sampled_from([0.0, 12.5, 1e6 + 1 / 3])
 WAITS = st.one_of(st.just(0.0), st.floats(0, 1), st.floats(0, 200))
-FUZZ = 1e-6  # seconds; floating point at the ends of a window
-
-
-def leave(pacer: Pacer, start: float, waits: Iterable[float]) -> list[float]:
-    """Each request comes so long after the one before left, and leaves as soon as it may."""
-    now, left = start, []
-    for wait in waits:
-        now = max(now + wait, pacer.ready_at())
-        pacer.take(now)
-        left.append(now)
-    return left
-
-
-def fullest_window(times: list[float]) -> int:
-    """The most in any half-open minute; one that is fullest begins with a request."""
-    return max(bisect_left(times, first + MINUTE - FUZZ) - at for at, first in enumerate(times))
 
 
 @given(LIMITS, STARTS, st.lists(WAITS, min_size=1, max_size=400))
@@ -64,9 +56,39 @@ def test_a_saturated_limit_is_used(limit: int, share: float) -> None:
 
 
 def test_requests_leave_evenly() -> None:
-    """A burst of a hundredth of the limit at most: at sixty a minute one at a time."""
     left = leave(Pacer(60), 0.0, [0.0] * 100)
-    assert all(later - earlier == pytest.approx(MINUTE / 59) for earlier, later in pairwise(left))
+    gaps = [later - earlier for earlier, later in pairwise(left)]
+    assert gaps[0] == pytest.approx(gaps[1] - MOST_LATE_SECONDS)  # the second may be as early as a late one would be
+    assert gaps[1:] == pytest.approx([(MINUTE + SLACK_SECONDS) / 60] * 98)
+
+
+@given(st.sampled_from([20, 60, 600, 6000]), st.lists(st.floats(0, 1), min_size=200, max_size=200))
+@settings(max_examples=30)
+def test_late_timers_cost_nothing(limit: int, lateness: list[float]) -> None:
+    """Each request leaves a little later than it might: the next one makes up for it."""
+    pacer, now, left = Pacer(limit), 0.0, list[float]()
+    for share in lateness:
+        now = pacer.ready_at() + share * min(MOST_LATE_SECONDS, 0.3 * MINUTE / limit) if left else 0.0
+        pacer.take(now)
+        left.append(now)
+    assert left[-1] <= len(left) * (MINUTE + SLACK_SECONDS) / limit
+
+
+@given(st.lists(st.floats(0, 90), min_size=1, max_size=100))
+def test_what_was_used_is_known_to_a_minute(waits: list[float]) -> None:
+    """Between what left within the last minute for certain, and what may have."""
+    pacer = Pacer(0)
+    left = leave(pacer, 5.0, waits)
+    now = left[-1]
+    assert pacer.used(now) <= sum(at > now - 2 * MINUTE for at in left)
+    assert pacer.used(now) >= 1
+    assert pacer.used(now + 2 * MINUTE) == pytest.approx(0)
+
+
+def test_an_even_use_is_shown_as_such() -> None:
+    pacer = Pacer(60)
+    left = leave(pacer, 0.0, [0.0] * 300)
+    assert pacer.used(left[-1]) == pytest.approx(59, abs=1.5)
 
 
 @given(st.lists(WAITS, max_size=50), STARTS)
@@ -111,20 +133,22 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], float]] = {
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("patient", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_first_poll_finds_what_is_likely_done(name: str, seed: int) -> None:
+def test_the_first_poll_finds_what_is_likely_done(name: str, seed: int, *, patient: bool) -> None:
     """From the setting, 25 s, to where 85 % of the jobs are done, for each kind of traffic."""
     draw, quantile = DISTRIBUTIONS[name]
     rng = random.Random(seed)  # noqa: S311 - no secret: a seeded test
     learned, hits, times = AnalysisTime(25.0), [], []
     for count in range(6000):
         done = draw(rng) <= learned.seconds
-        learned.first_poll(learned.seconds, done=done)
+        learned.first_poll(learned.seconds, done=done, patient=patient)
         if count >= 1000:
             hits.append(done)
             times.append(learned.seconds)
-    assert fmean(hits) == pytest.approx(LIKELY, abs=0.02)
-    assert fmean(times) == pytest.approx(quantile, rel=0.12)
+    assert fmean(hits) == pytest.approx(PATIENT if patient else LIKELY, abs=0.02)
+    if not patient:
+        assert fmean(times) == pytest.approx(quantile, rel=0.12)
 
 
 @given(st.floats(0.01, 1000), st.lists(st.tuples(st.booleans(), st.integers(1, 2000)), max_size=20))
@@ -145,3 +169,23 @@ def test_an_outage_is_unlearned() -> None:
     for _ in range(300):
         learned.first_poll(learned.seconds, done=learned.seconds >= 46)
     assert learned.seconds < 60
+
+
+@given(st.floats(1, 100), st.floats(0.1, 300), st.booleans(), st.booleans())
+def test_what_is_done_is_never_a_reason_to_wait_longer(start: float, age: float, done: bool, patient: bool) -> None:
+    """Nor what is not done a reason to poll earlier, however far the estimate has moved since the job was accepted."""
+    learned = AnalysisTime(start)
+    learned.first_poll(age, done=done, patient=patient)
+    assert learned.seconds <= start if done else learned.seconds >= start
+    assert abs(learned.seconds - start) <= 0.1 * start
+
+
+def test_hundreds_accepted_under_one_estimate_tell_of_that_only() -> None:
+    learned = AnalysisTime(25.0)
+    for _ in range(300):
+        learned.first_poll(25.0, done=False)
+    assert learned.seconds == pytest.approx(27.5)
+    learned = AnalysisTime(25.0)
+    for _ in range(300):
+        learned.first_poll(25.0, done=True)
+    assert learned.seconds == pytest.approx(22.5)

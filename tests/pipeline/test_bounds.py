@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import FETCH_RECORDS
+from tests.fakes import FETCH_RECORDS, Step, Way
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.flow.entry import Limits
@@ -139,5 +140,29 @@ async def test_while_outcomes_wait_for_their_commit_few_more_are_bought() -> Non
     await elapse(60)
     assert len(scene.analyst.purchases) - len(scene.broker.visible) <= 10 + 10
     scene.broker.away = False
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == {1}
+
+
+@virtual
+async def test_a_partition_that_cannot_publish_stops_itself_and_no_other() -> None:
+    """As with a decision that is too large for its topic; what is bought for such a partition is bounded, too."""
+    scene = Scene(partitions=3, analyst=FakeAnalyst(seconds=0.1))
+    for number in range(300):
+        scene.submit(f"track-{number}", partition=number % 3)
+    refusals = scene.broker.faults[1]
+    refusals.extend([(Step.SEND, Way.FAILS)] * 10_000)
+    running = scene.worker(unpublished=8, slots=4)
+    await until(lambda: Counter(partition for partition, _ in scene.outcomes()) == {0: 100, 2: 100})
+    bought = scene.analyst.purchases.total()
+    assert 200 < bought <= 200 + 8 + 4
+    assert {lane.partition: lane.publish_error for lane in running.worker.status().lanes} == {
+        0: None,
+        1: "KafkaError at send",
+        2: None,
+    }
+    await elapse(60)
+    assert scene.analyst.purchases.total() == bought
+    refusals.clear()
     await scene.decided()
     assert set(scene.analyst.purchases.values()) == {1}

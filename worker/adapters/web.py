@@ -1,12 +1,14 @@
-"""/livez, /readyz and /metrics for the orchestrator and the scraper, on one small server.
+"""/livez, /readyz and /metrics for the orchestrator and the scraper, /status for people, on one small server.
 
 /livez asks "would a restart help?": it fails only when the consumer loop has stopped turning. /readyz asks "does
 this worker decide tracks?": it fails before the start, during the drain, and while the operator has to act. A
-worker that is not ready keeps its partitions: nothing is routed to it by readiness.
+worker that is not ready keeps its partitions: nothing is routed to it by readiness. /status says what waits for what,
+in all partitions or in one (?partition=N); `track-intake explain` shows it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,8 +17,11 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import WorkerStatus
 
+PARTITION = re.compile("[0-9]{1,10}")  # Kafka's are 32 bits
+PATHS = ("/livez", "/readyz", "/metrics", "/status")
 READINESS: Mapping[str, str] = {
     "starting": "The worker joins the group. If it lasts: are the brokers reachable? See the log.",
     "draining": "The worker was told to stop and lets running calls finish, DRAIN_SECONDS at most.",
@@ -29,7 +34,10 @@ READINESS: Mapping[str, str] = {
 
 
 class OperatorServer:
-    """Serves the status that it is handed; `exposition` turns an Accept header into body and content type."""
+    """Serves the status that it is handed; `exposition` turns an Accept header into body and content type.
+
+    `explain` is asked for all partitions (None) or for one, and answers None while there is no worker yet.
+    """
 
     def __init__(
         self,
@@ -37,20 +45,22 @@ class OperatorServer:
         port: int,
         status: Callable[[], WorkerStatus],
         exposition: Callable[[str], tuple[bytes, str]],
+        *,
+        explain: Callable[[int | None], Explanation | None],
         stuck_after_seconds: float = 60.0,
     ) -> None:
         self._address = (host, port)
         self._status = status
         self._exposition = exposition
+        self._explain = explain
         self._stuck_after_seconds = stuck_after_seconds
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the bound host and port. Raises OSError where the address is taken."""
         app = web.Application()
-        app.router.add_get("/livez", self._livez)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
+        for path, answer in zip(PATHS, (self._livez, self._readyz, self._metrics, self._why), strict=True):
+            app.router.add_get(path, answer)
         app.router.add_route("*", "/{path:.*}", self._unknown)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -80,8 +90,20 @@ class OperatorServer:
         body, content_type = self._exposition(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
+    async def _why(self, request: web.Request) -> web.Response:
+        asked = request.query.get("partition")
+        if asked is not None and not PARTITION.fullmatch(asked):
+            return _json(400, {"error": "bad_partition", "meaning": "partition is a number, 0 or more"})
+        only = None if asked is None else int(asked)
+        explanation = self._explain(only)
+        if explanation is None:
+            return _json(503, {"error": "starting", "meaning": READINESS["starting"]})
+        if only is not None and not explanation.partitions:
+            return _json(404, _not_owned(only, self._status()))
+        return web.Response(body=orjson.dumps(explanation), content_type="application/json")
+
     async def _unknown(self, _request: web.Request) -> web.Response:
-        return _json(404, {"error": "not_found", "paths": ["/livez", "/readyz", "/metrics"]})
+        return _json(404, {"error": "not_found", "paths": PATHS})
 
 
 def unready(status: WorkerStatus) -> list[dict[str, str]]:
@@ -102,7 +124,17 @@ def notes(status: WorkerStatus) -> list[dict[str, str]]:
     if stopped:
         text = "Too many dead letters: the topic's format or our schema is wrong. Mend that, then restart."
         found.append({"note": "partitions_stopped", "meaning": text, "detail": stopped})
+    failing = [f"{lane.partition}: {lane.publish_error}" for lane in status.lanes if lane.publish_error]
+    if failing:
+        text = "Kafka takes no decisions of these partitions. Nothing more of them starts, the same are tried again."
+        found.append({"note": "partitions_not_published", "meaning": text, "detail": ", ".join(failing)})
     return found
+
+
+def _not_owned(partition: int, status: WorkerStatus) -> dict[str, Any]:
+    owned = [lane.partition for lane in status.lanes]
+    text = "This worker does not have the partition; another one may, or none."
+    return {"error": "not_owned", "meaning": text, "partition": partition, "owned": owned}
 
 
 def _reason(name: str) -> dict[str, str]:

@@ -134,7 +134,7 @@ def _headers(decision: Decision) -> Headers:
         ("ce_subject", decision.track.item_id.encode()),
         ("decision", ruling.decision.encode()),
         *reason,
-        *cloudevents.trace_headers(decision.record.headers),
+        *cloudevents.trace_headers(decision.record.headers, decision.track.trace),
     )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.domain import deadletter
+from worker.domain import cloudevents, deadletter
 from worker.domain.record import Message
 
 if TYPE_CHECKING:
@@ -215,7 +215,10 @@ def _text(content: bytes | None) -> str | None:
 def _item(payload: bytes | None) -> str | None:
     """The `item_id` of a plain event, or of the data in an envelope."""
     value = _json(payload)
-    for holder in (value, value.get("data") if isinstance(value, dict) else None):
+    envelope = value if isinstance(value, dict) else {}
+    encoded = envelope.get(cloudevents.ENCODED)
+    inner = _json(cloudevents.decoded(encoded)) if isinstance(encoded, str) else envelope.get("data")
+    for holder in (value, inner):
         if isinstance(holder, dict) and isinstance(holder.get("item_id"), str):
             return str(holder["item_id"])
     return None

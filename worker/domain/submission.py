@@ -23,7 +23,7 @@ from worker.domain import cloudevents
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from worker.domain.record import Record
+    from worker.domain.record import Headers, Record
 
 ID_MAX_CHARS = 512
 URL_MAX_CHARS = 8_192
@@ -60,7 +60,10 @@ class ReadError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrackSubmitted:
-    """One track to be analysed: exactly what the API needs, and what the decision echoes."""
+    """One track to be analysed: exactly what the API needs, and what the decision echoes.
+
+    `trace`: headers for the decision that the record's own do not have.
+    """
 
     item_id: str
     url: str | None = field(repr=False, default=None)
@@ -68,6 +71,7 @@ class TrackSubmitted:
     submitted_at: str | None = None
     metadata: Mapping[str, Any] | None = field(repr=False, default=None)
     policy: str | None = None
+    trace: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +101,35 @@ def _enveloped(envelope: dict[str, Any], policies: Collection[str]) -> TrackSubm
     misplaced = cloudevents.offending_attribute(envelope)
     if misplaced is not None:
         return Unreadable(ReadError.BAD_CLOUDEVENT, f"/{misplaced}")
-    data = envelope["data"]
+    encoded = cloudevents.carries_base64(envelope)
+    path = f"/{cloudevents.ENCODED}" if encoded else "/data"
+    data = _decoded(envelope[cloudevents.ENCODED]) if encoded else envelope["data"]
+    if isinstance(data, ReadError):
+        return Unreadable(data, path)
     if not isinstance(data, dict):
-        return Unreadable(ReadError.NOT_AN_OBJECT, "/data")
+        return Unreadable(ReadError.NOT_AN_OBJECT, path)
     problem = _first_problem(data, policies)
-    return Unreadable(problem.code, f"/data{problem.path}") if problem else _track(data)
+    if problem is not None:
+        return Unreadable(problem.code, path + problem.path)
+    return _track(data, cloudevents.envelope_trace(envelope))
 
 
-def _track(event: dict[str, Any]) -> TrackSubmitted:
+def _decoded(content: object) -> Any:
+    """Read the JSON value in a text of base64, or say why there is none: a ReadError, which no JSON value is."""
+    if not isinstance(content, str):
+        return ReadError.WRONG_TYPE
+    if (text := cloudevents.decoded(content)) is None:
+        return ReadError.BAD_CLOUDEVENT
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ReadError.NOT_JSON
+
+
+def _track(event: dict[str, Any], trace: Headers = ()) -> TrackSubmitted:
     get = event.get
     return TrackSubmitted(
-        event["item_id"], get("url"), get("file_id"), get("submitted_at"), get("metadata"), get("policy")
+        event["item_id"], get("url"), get("file_id"), get("submitted_at"), get("metadata"), get("policy"), trace
     )
 
 

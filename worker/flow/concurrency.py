@@ -80,6 +80,11 @@ class AdaptiveLimit:
         """Analyses that may be in flight now."""
         return int(self._limit)
 
+    @property
+    def max_limit(self) -> int:
+        """The most that it can be."""
+        return self._policy.max_limit
+
     def answered(self, started_at: float, now: float, in_flight: int) -> None:
         """An analysis that started then is here; so many were in flight, this one included."""
         if not self._policy.enabled or started_at <= self._decreased_at:

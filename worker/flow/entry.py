@@ -24,10 +24,26 @@ class State(Enum):
     FINISHED = "finished"  # its outcome waits to be published
 
 
-class Entry:
-    """One incomplete record. Only the ledger writes it."""
+class Stage(Enum):
+    """What an incomplete record waits for, as far as that is its own: finer than `State`, for whoever explains it."""
 
-    __slots__ = ("course", "job_id", "message", "received_at", "record", "size_bytes", "state")
+    QUEUED = "queued"
+    CALL = "call"  # a request is under way
+    NEXT_POLL = "next_poll"
+    QUOTA = "quota"  # its poll may not leave yet
+    RETRY = "retry"
+    RETRY_BUDGET = "retry_budget"  # its retry is due, and the process has none to spare
+    ASIDE = "aside"  # it was refused, and leaves the next probe to another
+    PUBLICATION = "publication"
+
+
+class Entry:
+    """One incomplete record. Only the ledger writes it; except `note`, by which whoever runs it says what is next."""
+
+    __slots__ = (
+        *("course", "job_id", "message", "received_at", "record", "size_bytes", "state"),
+        *("since", "stage", "until"),  # as noted last
+    )
 
     def __init__(self, record: Record, received_at: float, job_id: str | None) -> None:
         self.record = record
@@ -37,6 +53,13 @@ class Entry:
         self.state = State.BLOCKED
         self.message: Message | None = None
         self.size_bytes = record.size_bytes
+        self.stage = Stage.QUEUED
+        self.since = received_at
+        self.until: float | None = None
+
+    def note(self, stage: Stage, now: float, until: float | None = None) -> None:
+        """It waits for this from now on, until then where that is known (monotonic seconds)."""
+        self.stage, self.since, self.until = stage, now, until
 
     def __repr__(self) -> str:
         return f"<Entry {self.record.partition}@{self.record.offset} {self.state.value}>"

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 BLOCK = WINDOW
 _KEY = re.compile(rb"([a-zA-Z0-9._-]{1,249})/([0-9]{1,10})/([0-9]{1,19})")
 _MARK = "ti"
+_SUFFIX = "-replayed"
+
+
+def ledger_topic(source: str) -> str:
+    """Name the topic that remembers what was replayed from this one."""
+    return source + _SUFFIX
 
 
 class LedgerError(Exception):

@@ -89,6 +89,11 @@ class Service:
         return self._limit.limit
 
     @property
+    def max_limit(self) -> int:
+        """The most that `limit` can be."""
+        return self._limit.max_limit
+
+    @property
     def probe_at(self) -> float | None:
         """When the next probe may start, where nothing else may."""
         if self._admission.held is not None:
@@ -98,6 +103,11 @@ class Service:
     @property
     def _waits(self) -> bool:
         return self._policy is OutagePolicy.WAIT
+
+    @property
+    def stopped_at(self) -> float | None:
+        """Since when the clock of the deadlines stands, where it does."""
+        return self._stopped_at
 
     def counted(self, now: float) -> float:
         """The clock of the deadlines: it stands while admission is stopped."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.flow.course import PollIn
+from worker.flow.entry import Stage
 from worker.flow.faults import FaultKind
 from worker.flow.replies import Accepted, Fault, Finished, Reply, Running
 from worker.flow.service import Change
-from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, CallFinished, OutageBegan, OutageEnded
+from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, CallFinished, OutageBegan, OutageEnded, QuotaWaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +61,14 @@ class Caller:
         analysis_time: AnalysisTime,
         observe: Observe,
         chance: Callable[[], float],
+        quota_is_short: Callable[[], bool],
     ) -> None:
         self._analyst = analyst
         self._service = service
         self._analysis_time = analysis_time
         self._observe = observe
         self._chance = chance
+        self._quota_is_short = quota_is_short
         self._loop = asyncio.get_running_loop()
         self.gate = gate
 
@@ -92,19 +95,24 @@ class Caller:
         while True:
             job_id = course.job_id
             if job_id is not None:
-                await self.gate.wait()
+                visit.entry.note(Stage.QUOTA, self._loop.time())
+                waited = await self.gate.wait(visit.accepted_at, first=not course.polls)
+                if waited:
+                    self._observe(QuotaWaited("poll", waited))
             started = self._loop.time()
             counted = self._service.counted(started)
             if counted >= course.deadline:
                 return course.expire()
             course.call_started(counted)
+            visit.entry.note(Stage.CALL, started)
             deadline.reschedule(started + course.deadline - counted)
             reply = await (self._analyst.submit(visit.track) if job_id is None else self._analyst.poll(job_id))
             now = self._loop.time()
             self._heed(reply, visit, started, "submit" if job_id is None else "poll")
             if first_poll and isinstance(reply.result, Finished | Running):
                 age = started - visit.accepted_at
-                self._analysis_time.first_poll(age, done=isinstance(reply.result, Finished))
+                is_done = isinstance(reply.result, Finished)
+                self._analysis_time.first_poll(age, done=is_done, patient=self._quota_is_short())
             step = course.follow(reply, self._service.counted(now), self._chance(), self._analysis_time.seconds)
             self._record_job(visit.lane, visit.entry, course)
             if not isinstance(step, PollIn):
@@ -112,6 +120,7 @@ class Caller:
             first_poll = step.first
             if first_poll:
                 visit.accepted_at = now
+            visit.entry.note(Stage.NEXT_POLL, now, now + step.seconds)
             await asyncio.sleep(step.seconds)
 
     def _record_job(self, lane: Lane, entry: Entry, course: Course) -> None:

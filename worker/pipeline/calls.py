@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from worker.domain.analysis import AnalysisStatus
 from worker.domain.submission import Unreadable
 from worker.flow.course import Course, Decide, Hold, SubmitIn
-from worker.flow.entry import State
+from worker.flow.entry import Stage, State
 from worker.pipeline.caller import Caller, Visit
-from worker.pipeline.facts import BoughtAgain, DeadLettered, RetryScheduled
+from worker.pipeline.facts import BoughtAgain, DeadLettered, QuotaWaited, RetryScheduled
 from worker.pipeline.gate import Gate
 from worker.pipeline.pulse import Pulse
+from worker.pipeline.standing import Standing
 from worker.pipeline.status import track_decided
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     from worker.flow.entry import Entry
     from worker.flow.pacing import AnalysisTime, Pacer
     from worker.flow.service import Service
-    from worker.pipeline.facts import Observe
+    from worker.pipeline.facts import Observe, QuotaStatus
     from worker.pipeline.lane import Lane
     from worker.pipeline.ports import Analyst
 
+SPARE = 1.25  # times the analyses in flight: who waits longer for each holds more slots
 ASIDE_SECONDS = 1.0  # a refused track comes back so long after the next probe may have left
 
 
@@ -69,14 +71,15 @@ class Calls:
         self._wall = wall
         self._chance = chance
         self._loop = asyncio.get_running_loop()
-        self._gate = Gate(pacer, self.wake)
+        self.gate = Gate(pacer, self.wake)
         self._caller = Caller(
             analyst=analyst,
-            gate=self._gate,
+            gate=self.gate,
             service=service,
             analysis_time=analysis_time,
             observe=observe,
             chance=chance,
+            quota_is_short=self._quota_is_short,
         )
         self._lanes: deque[Lane] = deque()
         self._running: dict[asyncio.Task[None], Lane] = {}
@@ -88,7 +91,7 @@ class Calls:
 
     def __repr__(self) -> str:
         lanes = len(self._lanes)
-        return f"<Calls in_flight={self.in_flight} lanes={lanes} {self.service!r} {self._gate!r} {self._budget!r}>"
+        return f"<Calls in_flight={self.in_flight} lanes={lanes} {self.service!r} {self.gate!r} {self._budget!r}>"
 
     @property
     def in_flight(self) -> int:
@@ -97,8 +100,18 @@ class Calls:
 
     @property
     def unpublished(self) -> int:
-        """Outcomes that are finished and not yet committed, over all partitions."""
-        return sum(lane.ledger.count(State.FINISHED) for lane in self._lanes if lane.ledger is not None)
+        """Outcomes that are finished and not yet committed; a partition that cannot publish has stopped by itself."""
+        lanes = (lane for lane in self._lanes if lane.ledger is not None and not lane.publish_error)
+        return sum(lane.ledger.count(State.FINISHED) for lane in lanes if lane.ledger is not None)
+
+    def quota(self) -> QuotaStatus:
+        """The quota, and what the budget for retries holds."""
+        return self.gate.status(self._budget.saved(self._loop.time()))
+
+    def standing(self) -> Standing:
+        """What decides now whether one more call may start, for whoever explains it."""
+        counts = (len(self._running), self.unpublished, self._max_unpublished)
+        return Standing(self._loop.time(), self._wall(), self._decider, self.service, self.gate, *counts)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run calls in this group: a fault of our own ends the whole group."""
@@ -106,7 +119,7 @@ class Calls:
 
     def end(self) -> None:
         """Cancel everything that runs."""
-        self._gate.close()
+        self.gate.close()
         self._tasks = None
         for task in list(self._running):
             task.cancel()
@@ -140,8 +153,14 @@ class Calls:
             and not self.pulse.is_late(self._loop.time())  # lanes are about to be put in doubt
             and self.service.may_start(self._loop.time(), len(self._running))
             and self.unpublished < self._max_unpublished
-            and self._gate.is_open()
+            and self.gate.is_open()
         )
+
+    def _quota_is_short(self) -> bool:
+        """Whether it is quota that holds tracks back: there is work, and slots to spare."""
+        in_flight = round(SPARE * len(self._running))
+        may_start = self.gate.is_short and self.service.may_start(self._loop.time(), in_flight)
+        return may_start and any(lane.ledger is not None and lane.ledger.count(State.READY) for lane in self._lanes)
 
     def _next(self) -> tuple[Lane, Entry] | None:
         for _ in range(len(self._lanes)):
@@ -164,7 +183,9 @@ class Calls:
             entry.course = Course(self._retry, entry.job_id)
         now = self._loop.time()
         if entry.course.job_id is None:
-            self._gate.take()
+            waited = self.gate.take()
+            if waited:
+                self._observe(QuotaWaited("submit", waited))
             if entry.course.attempts == 0:
                 self._budget.call(now)
         visit = Visit(lane, entry, track, entry.course, self.service.start(), lambda: self.in_flight)
@@ -193,6 +214,7 @@ class Calls:
         lane, entry, course = visit.lane, visit.entry, visit.course
         if lane.sealed or lane.ledger is None:
             return
+        entry.note(Stage.QUEUED, self._loop.time())
         if isinstance(step, Decide | SubmitIn) and self._is_forgiven(step, course):
             lane.ledger.resume(entry)
         elif isinstance(step, Decide):
@@ -213,11 +235,14 @@ class Calls:
             self._decide(visit, own.analysis)
         elif visit.lane.ledger is not None:
             visit.lane.ledger.wait(visit.entry)
-            until = held.probe_at if held is not None else self._loop.time()
-            self._loop.call_at(until + ASIDE_SECONDS, self._return, visit.lane, visit.entry)
+            now = self._loop.time()
+            until = (held.probe_at if held is not None else now) + ASIDE_SECONDS
+            visit.entry.note(Stage.ASIDE, now, until)
+            self._loop.call_at(until, self._return, visit.lane, visit.entry)
 
     def _return(self, lane: Lane, entry: Entry) -> None:
         if lane.ledger is not None:
+            entry.note(Stage.QUEUED, self._loop.time())
             lane.ledger.resume(entry)
             self.wake()
 
@@ -237,7 +262,9 @@ class Calls:
             self._observe(BoughtAgain(lane.partition, offset, step.kind.value))
         self._observe(RetryScheduled(lane.partition, offset, step.kind.value, visit.course.attempts, step.seconds))
         lane.ledger.wait(visit.entry)
-        self._loop.call_later(step.seconds, self._resume, lane, visit.entry)
+        due = self._loop.time() + step.seconds
+        visit.entry.note(Stage.RETRY, due - step.seconds, due)
+        self._loop.call_at(due, self._resume, lane, visit.entry)
 
     def _resume(self, lane: Lane, entry: Entry) -> None:
         """A retry is due; it leaves when the process's budget for retries has one."""
@@ -246,7 +273,9 @@ class Calls:
             return
         if not self._budget.may_retry(now):
             pause = self._budget.wait_seconds(now) + self._chance() * self._retry.base_seconds
-            self._loop.call_later(min(pause, self._retry.max_seconds), self._resume, lane, entry)
+            due = now + min(pause, self._retry.max_seconds)
+            entry.note(Stage.RETRY_BUDGET, now, due)
+            self._loop.call_at(due, self._resume, lane, entry)
             return
         self._budget.retry(now)
         self._return(lane, entry)

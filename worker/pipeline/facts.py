@@ -30,6 +30,14 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaWaited:
+    """A request that quota had held back may leave: a poll since it was due, the next submission since it could."""
+
+    operation: Literal["submit", "poll"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RetryScheduled:
     """A track waits for its next attempt; it holds no concurrency slot meanwhile. `kind` is a FaultKind."""
 
@@ -172,6 +180,7 @@ class Stopped:
 Fact = (
     RecordsReceived
     | CallFinished
+    | QuotaWaited
     | RetryScheduled
     | BoughtAgain
     | TrackDecided
@@ -212,6 +221,28 @@ class LaneStatus:
     oldest_seconds: float | None = None
     metadata_used: float = 0.0
     stopped: bool = False  # too many dead letters: nothing more starts until a restart
+    publish_error: str | None = None  # why publications fail, one after the other: nothing more starts meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaStatus:
+    """The API's quota as it stands now; the defaults are those of a worker without one of its own.
+
+    `limit_per_minute` is the key's, `allowed_per_minute` this replica's part of it (0 without partitions). What the
+    API's headers said last is of the whole key, whoever uses it. `ready_in_seconds` is None where nothing may leave
+    before an assignment. `retries_left` is what the process's budget for retries holds.
+    """
+
+    limit_per_minute: int | None = None
+    share: float = 1.0
+    allowed_per_minute: float | None = None
+    used_per_minute: float = 0.0
+    waiting_polls: int = 0
+    ready_in_seconds: float | None = 0.0
+    api_limit: int | None = None
+    api_remaining: int | None = None
+    api_reset_seconds: float | None = None
+    retries_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,3 +258,4 @@ class WorkerStatus:
     outage: str | None  # FaultKind, while the service as a whole is out and tracks wait for it
     breaker: str  # closed, open, half_open
     fetch_age_seconds: float | None  # since the consumer loop last turned
+    quota: QuotaStatus = QuotaStatus()

@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from worker.flow.dead_letters import StopRule
+from worker.flow.entry import Stage
 from worker.flow.ledger import Ledger
 from worker.pipeline.facts import LaneSealed, PartitionStopped, RecordsReceived
 from worker.pipeline.writer import Published, Writer
@@ -51,7 +52,7 @@ class Lane:
     ) -> None:
         self.topic, self.partition = topic, partition
         self._source = source
-        self._limits = limits
+        self.limits = limits
         self._interval = commit_interval_seconds
         self._observe = observe
         self._on_lost, self._on_room = on_lost, on_room
@@ -68,6 +69,8 @@ class Lane:
         self.burials = StopRule(stop_policy)
         self.ledger: Ledger | None = None
         self.paused, self.flowing, self.sealed = True, False, False
+        # Since when it stands still, where it does: all of it, its fetching, in doubt, stopped.
+        self.suspended_at = self.paused_at = self.doubted_at = self.stopped_at = self._loop.time()
 
     def __repr__(self) -> str:
         return f"<Lane {self.topic}/{self.partition} flowing={self.flowing} {self.ledger!r}>"
@@ -91,7 +94,7 @@ class Lane:
         start = await self.writer.start()
         if start is None or self._stay is not stay:
             return
-        self.ledger = Ledger(start, self._limits)
+        self.ledger = Ledger(start, self.limits)
         if self.writer.committed is None and start.watermark > 0:  # with "latest" a crash now would skip some
             self.doubt()
         await self._flow()
@@ -107,6 +110,8 @@ class Lane:
 
     def suspend(self, *, assigned: bool = False) -> None:
         """Start nothing more: we stop, or (not assigned) the partition may go elsewhere. What runs goes on."""
+        if self.flowing:
+            self.suspended_at = self._loop.time()
         self._stay, self.flowing, self.paused = None, False, True
         self._source.pause(self.partition)
         if not assigned:
@@ -148,6 +153,16 @@ class Lane:
         """Set how much may wait here; fetching pauses above it and resumes below half of it."""
         self._high_records, self._high_bytes = records, size_bytes
 
+    @property
+    def marks(self) -> tuple[int, int]:
+        """Records and bytes at which fetching pauses."""
+        return self._high_records, self._high_bytes
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it has yet to prove that the partition is still ours."""
+        return self._proved < self._doubts
+
     def receive(self, records: Sequence[Record]) -> None:
         """Register fetched records."""
         if self.ledger is None or not self.flowing:
@@ -156,11 +171,18 @@ class Lane:
         self._observe(RecordsReceived(self.partition, len(records), sum(record.size_bytes for record in records)))
         if self.ledger.buffered >= self._high_records or self.ledger.buffered_bytes >= self._high_bytes:
             self._source.pause(self.partition)
+            self.paused_at = self.paused_at if self.paused else self._loop.time()
             self.paused = True
+
+    @property
+    def publish_error(self) -> str | None:
+        """Why nothing of this partition can be published, where that has failed more than once in a row."""
+        progress = self.writer.progress
+        return progress.error if progress.failures > 1 else None
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
-        if self.ledger is None or not self.flowing or self._proved < self._doubts or self.burials.stopped:
+        if self.ledger is None or not self.flowing or self.in_doubt or self.burials.stopped or self.publish_error:
             return None
         entry = self.ledger.start()
         self._relieve()
@@ -169,6 +191,7 @@ class Lane:
     def doubt(self) -> None:
         """Prove that the partition is ours before going on: the process stood still for long enough to lose it."""
         if self.ledger is not None and not self.sealed:
+            self.doubted_at = self.doubted_at if self.in_doubt else self._loop.time()
             self._doubts += 1
             self._work.set()
             self._hurry.set()
@@ -178,12 +201,13 @@ class Lane:
         if readable:
             self.burials.read()
         elif self.burials.buried() and self.burials.stopped is not None:
-            stopped = self.burials.stopped
+            stopped, self.stopped_at = self.burials.stopped, self._loop.time()
             self._observe(PartitionStopped(self.partition, stopped.buried, stopped.records, stopped.in_a_row))
 
     def finish(self, entry: Entry, message: Message) -> None:
         """An outcome is ready to be published; ignored if the lane has been sealed."""
         if self.ledger is not None and self.ledger.finish(entry, message):
+            entry.note(Stage.PUBLICATION, self._loop.time())
             self.changed()
 
     def changed(self) -> None:
@@ -211,11 +235,13 @@ class Lane:
         A job that was accepted and recorded in the commit metadata need not be waited for: the next owner polls it.
         A suspended lane that was fenced has nothing to wait for: only a new assignment can settle it.
         """
-        while self._is_unsettled():
+        while self.is_unsettled:
             self._settled.clear()
             await self._settled.wait()
 
-    def _is_unsettled(self) -> bool:
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether another owner would do again what runs or waits here."""
         if self.sealed or self.ledger is None or self.writer.is_stranded:
             return False
         return self.ledger.in_purchase > 0 or self.ledger.unpublished
@@ -236,7 +262,7 @@ class Lane:
     async def _publish(self) -> None:
         async with self._lock:
             doubts = self._doubts
-            batch = self.ledger.snapshot(empty=self._proved < doubts) if self.ledger is not None else None
+            batch = self.ledger.snapshot(empty=self.in_doubt) if self.ledger is not None else None
             if batch is None or self.ledger is None:
                 return
             self._next_publication_at = self._loop.time() + self._interval

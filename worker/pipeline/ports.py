@@ -60,6 +60,11 @@ class Source(Protocol):
         """Join the group."""
         ...
 
+    @property
+    def partitions(self) -> int:
+        """How many the topic had when the last assignment was made; 0 before the first."""
+        ...
+
     async def fetch(self) -> Sequence[tuple[int, Sequence[Record]]]:
         """Records of the partitions that are not paused, by partition, in offset order. Returns within a second."""
         ...

@@ -35,6 +35,7 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         oldest_seconds=now - oldest.received_at if oldest else None,
         metadata_used=ledger.metadata_used,
         stopped=lane.burials.stopped is not None,
+        publish_error=lane.publish_error,
     )
 
 

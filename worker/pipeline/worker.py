@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.flow.entry import State
+from worker.pipeline.explain import explain
 from worker.pipeline.facts import RebalanceFinished, Stopped, Stopping, WorkerStatus
 from worker.pipeline.lane import Lane
 from worker.pipeline.status import lane_status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from worker.flow.dead_letters import StopPolicy
     from worker.flow.entry import Limits
     from worker.pipeline.calls import Calls
+    from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Source
 
@@ -100,6 +102,7 @@ class Worker:
         dropped = await self._drain()
         for task in background:
             task.cancel()
+        self._calls.gate.revoked()
         await self._source.stop()
         self._observe(Stopped(dropped, self._loop.time() - began))
         self._seal_all()
@@ -160,6 +163,8 @@ class Worker:
         """Settle before the group goes on; where it has gone on already there is nothing to wait for."""
         self._rebalance_began = self._loop.time()
         self._assignment = frozenset()
+        if lost:
+            self._calls.gate.revoked()
         lanes = [self._lanes[partition] for partition in partitions if partition in self._lanes]
         for lane in lanes:
             lane.suspend()
@@ -167,10 +172,12 @@ class Worker:
                 self._seal(lane, "moved")
         if not lost:
             await self._settle_all(self._config.rebalance_drain_seconds)
+            self._calls.gate.revoked()  # not before: until we join again nobody else has our part of the quota
 
     async def assigned(self, partitions: Collection[int]) -> None:
         """Sort the lanes: kept, lost, new."""
         self._assignment = frozenset(partitions)
+        self._calls.gate.assigned(partitions, self._source.partitions)
         moved = [lane for partition, lane in self._lanes.items() if partition not in self._assignment]
         for lane in moved:
             self._seal(lane, "moved")
@@ -238,4 +245,10 @@ class Worker:
             outage=outage.kind.value if outage else None,
             breaker=self._calls.service.breaker_state,
             fetch_age_seconds=self._loop.time() - fetched_at if fetched_at is not None else None,
+            quota=self._calls.quota(),
         )
+
+    def explanation(self, only: int | None = None) -> Explanation:
+        """Why each partition, or `only` this one, stands where it stands."""
+        standing = self._calls.standing()
+        return explain(self._lanes.values(), standing, standing.process(self.status()), only)

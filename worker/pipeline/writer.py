@@ -39,6 +39,39 @@ class Published(Enum):
     ENDED = "ended"  # the lane was sealed meanwhile
 
 
+class Progress:
+    """How the commits of one partition go. Times are the loop's, None: never, or not now; only its writer writes it."""
+
+    __slots__ = ("busy_since", "committed_at", "error", "failures", "moved_at")
+
+    def __init__(self) -> None:
+        self.committed_at: float | None = None  # by this writer
+        self.moved_at = float("-inf")  # when the committed offset last changed
+        self.busy_since: float | None = None  # of the publication that is under way
+        self.failures = 0  # in a row
+        self.error: str | None = None  # of the last of them
+
+    def began(self, now: float) -> None:
+        """The commit point was read."""
+        self.moved_at = now
+        self.went_well()
+
+    def failed(self, error: str) -> None:
+        """Kafka did not do what it was asked for."""
+        self.failures += 1
+        self.error = error
+
+    def went_well(self) -> None:
+        """It does again."""
+        self.failures, self.error = 0, None
+
+    def committed(self, now: float, *, moved: bool) -> None:
+        """A transaction of ours has committed."""
+        self.committed_at = now
+        self.moved_at = now if moved else self.moved_at
+        self.went_well()
+
+
 class Writer:
     """See the module's rules. `on_failure` is called whenever a publication has failed and is to be settled."""
 
@@ -62,6 +95,7 @@ class Writer:
         self._fenced = False
         self.assigned = asyncio.Event()
         self.committed: Committed | None = None
+        self.progress = Progress()
 
     def __repr__(self) -> str:
         return f"<Writer {self._partition} committed={self.committed} fenced={self._fenced} ended={self._end.is_set()}>"
@@ -83,7 +117,9 @@ class Writer:
 
     async def start(self) -> CommitPoint | None:
         """Become the partition's writer; returns where the last one left, None if ended meanwhile."""
-        return await self._insisting(self._read_start)
+        start = await self._insisting(self._read_start)
+        self.progress.began(self._loop.time())
+        return start
 
     async def _read_start(self) -> CommitPoint:
         self.committed = committed = await self._take_over()
@@ -93,16 +129,22 @@ class Writer:
 
     async def is_still_ours(self) -> bool:
         """Whether the commit point is the one we wrote. Asks until Kafka answers, or until ended."""
-        return await self._insisting(lambda: self._source.committed(self._partition)) == self.committed
+        found = await self._insisting(lambda: self._source.committed(self._partition))
+        self.progress.went_well()
+        return found == self.committed
 
     async def publish(self, batch: Batch) -> Published:
         """Publish and commit the batch, whatever it takes."""
         wanted = Committed(batch.commit.watermark, encode(batch.commit))
+        self.progress.busy_since = self._loop.time()
         if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
             outcome = Published.COMMITTED
         else:
             outcome = await self._settle(batch, wanted)
+        self.progress.busy_since = None
         if outcome is Published.COMMITTED:
+            moved = self.committed is None or self.committed.offset != wanted.offset
+            self.progress.committed(self._loop.time(), moved=moved)
             self.committed = wanted
         return outcome
 
@@ -115,6 +157,8 @@ class Writer:
             outcome, error = "fenced", str(exc)
         except PublishFailedError as exc:
             outcome, error = "failed", str(exc)
+        if error is not None:
+            self.progress.failed(error)
         self._fenced = outcome == "fenced"
         seconds = self._loop.time() - started
         self._observe(CommitFinished(self._partition, outcome, len(batch.messages), seconds, error))
@@ -155,6 +199,7 @@ class Writer:
             try:
                 return await ask()
             except (PublishFailedError, FencedError, SourceFailedError) as exc:
+                self.progress.failed(str(exc))
                 self._observe(CommitFinished(self._partition, "failed", 0, 0.0, str(exc)))
             await asyncio.sleep(RECOVERY_SECONDS)
         return None

@@ -65,6 +65,7 @@ _CASES = (
     Case("strict, borderline", "borderline", "reject", "recall_suspicious", policy="strict"),
     # Generation 2 sends no geo_score, and strict approves nothing without one.
     Case("strict, human", "human", "approve", policy="strict", generation=1),
+    Case("strict, elevated", "elevated", "manual_review", "geo_score_elevated", policy="strict", generation=1),
     Case("strict, no geo_score", "human", "manual_review", "tier_not_evaluated", policy="strict", generation=2),
     Case("permissive, ai", "ai", "reject", "press_safe_suspicious", policy="permissive"),
     Case("permissive, in between", "contradiction", "manual_review", "human_safe_suspicious", policy="permissive"),

@@ -36,7 +36,8 @@ ACTS: Final = {
 }
 JOINING: Final = " joins its group"
 STREAM_SECONDS: Final = 5.0  # how long the events of an act take to arrive
-THROTTLED, UNAVAILABLE = 4, 2  # calls refused with 429 and 503 in each act
+# Calls refused in each act, with 429 and 503. One track may meet every 429, each takes up to a third of its deadline.
+THROTTLED, UNAVAILABLE = 2, 2
 JITTER = 0.2  # of the analysis time: above a third the slow track might be done in time
 _DRAW_SECONDS = 0.1
 _STOP_SECONDS = 10.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import httpx
 import orjson
 
+from worker.domain.jobs import JobState, is_job_id, state_of
 from worker.domain.normalise import UnknownShape, analysis_of
 from worker.flow.faults import FaultKind
 from worker.flow.replies import Accepted, Fault, Finished, Running
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Operation = Literal["submit", "poll"]
 Result = Finished | Accepted | Running | Fault
 
-MAX_JOB_ID: Final = 256
 _MAX_KEYS: Final = 12
 _JOB_ENDS: Final = frozenset({"complete", "failed", "success"})
 _CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
@@ -36,7 +36,7 @@ _KEY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _CDN_CODE: Final = re.compile(rb"error code: (1\d{3})")
 _CREDIT_WORDS: Final = ("credit", "billing", "payment", "balance", "funds")
 _CREDIT_STATUSES: Final = frozenset({402, 403, 429})
-_MAX_ERROR_BYTES: Final = 64 * 1024  # an error longer than this has no code worth finding
+MAX_ERROR_BYTES: Final = 64 * 1024  # an error longer than this has no code worth finding
 
 # What is not listed goes by its class: 3xx misconfigured, 4xx invalid request, 5xx server error.
 _STATUSES: Final[dict[int, FaultKind]] = {
@@ -86,6 +86,25 @@ def expired(seconds: float) -> Fault:
 
 def result_of(operation: Operation, answer: Answer, *, job_id: str | None = None) -> Result:
     """Read an answer to a submission or, with its `job_id`, to a poll."""
+    body = _object(operation, answer)
+    if isinstance(body, Fault):
+        return body
+    return _submitted(body) if operation == "submit" else _polled(body, job_id)
+
+
+def job_of(answer: Answer, *, job_id: str | None) -> JobState | Fault:
+    """Read an answer to the creation of a job of many tracks or, with its `job_id`, to the question for it."""
+    if job_id is None and answer.status == HTTPStatus.CONFLICT:
+        # Not the items' fault: another request with this key is being worked on. Splitting would buy them twice.
+        return Fault(FaultKind.UNAVAILABLE, str(answer.status))
+    body = _object("submit" if job_id is None else "poll", answer)
+    if isinstance(body, Fault):
+        return body
+    state = state_of(body, job_id=job_id)
+    return _unknown(state) if isinstance(state, UnknownShape) else state
+
+
+def _object(operation: Operation, answer: Answer) -> dict[str, Any] | Fault:
     if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return refused(operation, answer)
     if answer.body is None:
@@ -96,7 +115,7 @@ def result_of(operation: Operation, answer: Answer, *, job_id: str | None = None
         return Fault(FaultKind.NOT_JSON, f"{answer.status} not JSON")
     if not isinstance(body, dict):
         return Fault(FaultKind.PROTOCOL_ERROR, f"{answer.status} JSON, but no object")
-    return _submitted(body) if operation == "submit" else _polled(body, job_id)
+    return body
 
 
 def _submitted(body: dict[str, Any]) -> Result:
@@ -123,20 +142,17 @@ def _words(body: dict[str, Any]) -> frozenset[str]:
 
 
 def _finished(analysis: Analysis | UnknownShape) -> Finished | Fault:
-    if isinstance(analysis, UnknownShape):
-        names = [key for key in analysis.keys if _KEY_NAME.fullmatch(key)][:_MAX_KEYS]
-        return Fault(FaultKind.PROTOCOL_ERROR, f"unknown shape: {', '.join(names) or 'no plain keys'}")
-    return Finished(analysis)
+    return _unknown(analysis) if isinstance(analysis, UnknownShape) else Finished(analysis)
 
 
-def is_job_id(value: object) -> bool:
-    """Accept a string that fits into one segment of a path; `.` and `..` would walk it."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_JOB_ID and value not in {".", ".."}
+def _unknown(shape: UnknownShape) -> Fault:
+    names = [key for key in shape.keys if _KEY_NAME.fullmatch(key)][:_MAX_KEYS]
+    return Fault(FaultKind.PROTOCOL_ERROR, f"unknown shape: {', '.join(names) or 'no plain keys'}")
 
 
 def refused(operation: Operation, answer: Answer) -> Fault:
     """Read an answer that is no success."""
-    body = (answer.body or b"")[:_MAX_ERROR_BYTES]
+    body = (answer.body or b"")[:MAX_ERROR_BYTES]
     cdn = _CDN_CODE.match(body) if answer.status == HTTPStatus.FORBIDDEN else None
     if cdn is not None:
         return Fault(FaultKind.CDN_REFUSED, f"403 error code: {cdn[1].decode()}")

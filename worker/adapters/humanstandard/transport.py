@@ -9,6 +9,7 @@ as ConnectTimeout; that is why it is not used.)
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,8 +20,10 @@ from yarl import URL
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
 
 DEFAULT_MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+_WRITTEN_AT_ONCE_BYTES: Final = 256 * 1024
 # Below the five seconds after which common servers hang up: a request written to a connection that the server is just
 # closing has an unknown outcome.
 _KEEPALIVE_SECONDS: Final = 4.0
@@ -61,7 +64,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Redirects are not followed, cookies not kept, a request is never repeated. The number of connections is the
     caller's concurrency. Of a request's time-outs `connect` counts, for name, TCP, TLS and proxy together; the rest
     is the caller's to bound. Bodies come decoded and end after `max_body_bytes` + 1 bytes, so that the caller sees
-    that there was more. Proxies are those of the environment when the session is opened.
+    that there was more; with the extension `streamed` the answer is handed over at its head, and its body is the
+    caller's to read, to bound and to close. Proxies are those of the environment when the session is opened.
     """
 
     def __init__(
@@ -102,17 +106,19 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             request.method,
             URL(str(request.url), encoded=True),
             headers=CIMultiDict([(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]),
-            data=await _content(request) or None,
+            data=_payload(await _content(request)),
             allow_redirects=False,
             proxy=self._proxy(request.url) if self._proxies else None,
             timeout=self._timeout_of(request),
             middlewares=_ONCE if request.method == "GET" else (),  # what aiohttp would repeat
         )
+        if "streamed" in request.extensions:
+            return _carried(request, response, _Streamed(response))
         try:
             body = await self._read(response)
         finally:
             response.release()  # closes the connection where the body was not read to its end
-        return _carried(request, response, body)
+        return _carried(request, response, httpx.ByteStream(body))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         content = response.content
@@ -159,6 +165,11 @@ async def _content(request: httpx.Request) -> bytes:
     return await request.aread()
 
 
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    """Hand a large body over as a file, which aiohttp writes piece by piece, letting others go on in between."""
+    return io.BytesIO(body) if len(body) > _WRITTEN_AT_ONCE_BYTES else body or None
+
+
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Send once: aiohttp repeats a GET by itself unless the exception is one that it does not know."""
     try:
@@ -170,10 +181,27 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 _ONCE: Final = (_once,)
 
 
-def _carried(request: httpx.Request, response: aiohttp.ClientResponse, body: bytes) -> httpx.Response:
+class _Streamed(httpx.AsyncByteStream):
+    """A body as it comes, without a bound of its own; closing it early drops the connection."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while chunk := await self._response.content.readany():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as exc:
+            raise translated(exc) from exc
+
+    async def aclose(self) -> None:
+        self._response.release()
+
+
+def _carried(request: httpx.Request, response: aiohttp.ClientResponse, stream: httpx.AsyncByteStream) -> httpx.Response:
     return httpx.Response(
         response.status,
         headers=[pair for pair in response.raw_headers if pair[0].lower() not in _CODING_HEADERS],
-        stream=httpx.ByteStream(body),
+        stream=stream,
         request=request,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
+from worker.adapters.kafka import closed_transport
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
@@ -27,13 +29,16 @@ class Connection:
     ssl_keyfile: str | None = None
     ssl_password: str | None = field(default=None, repr=False)
     request_timeout_seconds: float = 10.0
+    metadata_max_age_seconds: float = 60.0  # aiokafka's 300 leave partitions that are added unread for five minutes
 
     def arguments(self) -> Mapping[str, Any]:
         """Keyword arguments for AIOKafkaConsumer, AIOKafkaProducer and AIOKafkaAdminClient."""
+        closed_transport.install()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
             "request_timeout_ms": round(self.request_timeout_seconds * 1000),
+            "metadata_max_age_ms": round(self.metadata_max_age_seconds * 1000),
             "security_protocol": self.security_protocol,
             "ssl_context": self._ssl_context(),
             "sasl_mechanism": self.sasl_mechanism,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 15.0
 MAX_REPLICAS = 3
+MAX_MESSAGE_BYTES = "max.message.bytes"
+CLEANUP_POLICY = "cleanup.policy"
+COMPACT = "compact"
 
 
 class InspectionError(Exception):
@@ -30,11 +33,12 @@ class InspectionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """What the cluster says of one topic. `max_message_bytes` is None where it may not be read."""
+    """What the cluster says of one topic. Its configuration is None where it may not be read."""
 
     partitions: int
     replicas: int
     max_message_bytes: int | None
+    cleanup_policy: str | None
 
 
 class Inspection:
@@ -55,36 +59,37 @@ class Inspection:
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicFacts]:
         """Those of these topics that exist and that we may see."""
-        described = await _asked(self._admin.describe_topics(list(names)), "describe the topics")
+        there = await _asked(self._admin.list_topics(), "list the topics")
+        named = [name for name in names if name in there]  # asking for a topic by name might create it
+        described = await _asked(self._admin.describe_topics(named), "describe the topics") if named else ()
         found = {topic["topic"]: topic["partitions"] for topic in described if not topic["error_code"]}
         return {name: await self._facts(name, partitions) for name, partitions in found.items()}
 
     async def _facts(self, name: str, partitions: Sequence[Mapping[str, Any]]) -> TopicFacts:
         replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
-        return TopicFacts(len(partitions), replicas, await self._max_message_bytes(name))
+        configs = await self._configs(name)
+        limit = configs.get(MAX_MESSAGE_BYTES)
+        policy = configs.get(CLEANUP_POLICY)
+        return TopicFacts(len(partitions), replicas, int(limit) if limit is not None else None, policy)
 
-    async def _max_message_bytes(self, name: str) -> int | None:
-        resource = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
+    async def _configs(self, name: str) -> Mapping[str, str]:
+        wanted = dict.fromkeys((MAX_MESSAGE_BYTES, CLEANUP_POLICY))
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, wanted)
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 responses = await self._admin.describe_configs([resource])
         except (KafkaError, TimeoutError, OSError):
-            return None
-        for response in responses:
-            for code, _, _, _, entries in response.resources:
-                values = {entry[0]: entry[1] for entry in entries}
-                if not code and "max.message.bytes" in values:
-                    return int(values["max.message.bytes"])
-        return None
+            return {}
+        found = [resource for response in responses for resource in response.resources if not resource[0]]
+        return {entry[0]: entry[1] for *_, entries in found for entry in entries}
 
-    async def create(self, name: str, partitions: int, max_message_bytes: int | None) -> bool:
+    async def create(self, name: str, partitions: int, configs: Mapping[str, str]) -> bool:
         """Create one topic with as many replicas as the cluster has brokers, three at most; False if it exists.
 
         The brokers' word counts, not an earlier description: a topic made a moment ago may not be described yet.
         """
-        configs = {"max.message.bytes": str(max_message_bytes)} if max_message_bytes else {}
         cluster = await _asked(self._admin.describe_cluster(), "describe the cluster")
-        topic = NewTopic(name, partitions, min(MAX_REPLICAS, len(cluster["brokers"])), topic_configs=configs)
+        topic = NewTopic(name, partitions, min(MAX_REPLICAS, len(cluster["brokers"])), topic_configs=dict(configs))
         response = await _asked(self._admin.create_topics([topic]), f"create the topic {name}")
         code = response.topic_errors[0][1]
         if code and for_code(code) is not TopicAlreadyExistsError:

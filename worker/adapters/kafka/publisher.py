@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from worker.adapters.kafka import cancellation
 from worker.flow.publication import FencedError, PublishFailedError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _FENCED = (ProducerFenced, InvalidProducerEpoch, CommitFailedError)
 _FAILED = (KafkaError, IllegalOperation, AssertionError, TimeoutError, OSError)
 
 
-class _Producer:
+class BoundedProducer:
     """One AIOKafkaProducer with bounded calls and our errors."""
 
     def __init__(self, connection: Connection, seconds: float, **options: Any) -> None:
@@ -87,20 +88,32 @@ class _Producer:
                 await self._producer.stop()
         except (*_FENCED, *_FAILED):
             await self._abandon()
+        except asyncio.CancelledError:
+            await self._abandon()
+            if cancellation.is_ours():
+                raise
 
     async def _abandon(self) -> None:
         # aiokafka offers no close that neither flushes nor waits: end its sender, then its connections.
+        # Said first: only a completed stop() says it, and what is collected without it is reported as a leak of ours.
+        self._producer._closed = True  # noqa: SLF001 - see above
         sender = self._producer._sender  # noqa: SLF001 - see above
+        for close in (sender.close if sender is not None else None, self._producer.client.close):
+            if close is not None:
+                await self._end(close)
+
+    async def _end(self, close: Callable[[], Awaitable[object]]) -> None:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                if sender is not None:
-                    await sender.close()
-                await self._producer.client.close()
+                await close()
         except _FAILED:
             return  # nothing is left to end: the object is dropped, its sockets close with it
+        except asyncio.CancelledError:
+            if cancellation.is_ours():
+                raise
 
 
-class TransactionalPublisher(_Producer):
+class TransactionalPublisher(BoundedProducer):
     """Exactly once. The fixed id per input partition is what fences a zombie."""
 
     def __init__(
@@ -129,7 +142,7 @@ class TransactionalPublisher(_Producer):
         self._in_transaction = False
 
 
-class IdempotentPublisher(_Producer):
+class IdempotentPublisher(BoundedProducer):
     """At least once: the commit follows the acks, so a crash in between repeats what was published."""
 
     def __init__(

@@ -14,15 +14,15 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from worker.adapters.kafka.publisher import _Producer
-from worker.domain.record import Record
+from worker.adapters.kafka.publisher import BoundedProducer
+from worker.adapters.kafka.records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from types import TracebackType
 
     from worker.adapters.kafka.connection import Connection
-    from worker.domain.record import Message
+    from worker.domain.record import Message, Record
 
 ASK_SECONDS = 15.0
 STOP_SECONDS = 5.0
@@ -97,7 +97,7 @@ class TopicReader:
             for message in batch:
                 if message.offset >= span.stop:
                     return
-                yield _record(message)
+                yield record_of(message)
             reached = await self._consumer.position(tp)
             silent = 0 if batch or reached > position else silent + 1
             position = reached
@@ -184,7 +184,7 @@ class ReplayTopics:
         return values.get("cleanup.policy")
 
 
-class ReplayPublisher(_Producer):
+class ReplayPublisher(BoundedProducer):
     """The one writer of replays from a topic; `start` fences every other."""
 
     def __init__(self, connection: Connection, *, transactional_id: str, transaction_timeout_seconds: float) -> None:
@@ -218,15 +218,3 @@ async def _asked(question: Awaitable[Any], what: str) -> Any:
             return await question
     except (KafkaError, TimeoutError, OSError) as exc:
         raise ReplayBrokerError(f"cannot {what} ({type(exc).__name__})") from exc
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        tuple(message.headers),
-    )

@@ -15,16 +15,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from worker.domain.record import Record
+from worker.adapters.kafka import cancellation
+from worker.adapters.kafka.operator_errors import NoCommittedOffsetError, SeatTakenError
+from worker.adapters.kafka.records import record_of
 from worker.flow.publication import Committed, SourceFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
-    from aiokafka import ConsumerRecord
     from aiokafka.structs import OffsetAndMetadata
 
     from worker.adapters.kafka.connection import Connection
+    from worker.domain.record import Record
 
 
 class Rebalanced(Protocol):
@@ -40,8 +42,11 @@ class Rebalanced(Protocol):
 FETCH_MILLISECONDS = 500
 MAX_PARTITION_FETCH_BYTES = 1 << 20
 ASK_SECONDS = 10.0
+COUNT_SECONDS = 1.0  # a rebalance waits for the answer, without heartbeats
 STOP_SECONDS = 5.0
 STABLE_READ_SECONDS = 0.5
+UNFORESEEN, JOIN_PAUSE_SECONDS = 20, 0.5  # answers of the coordinator that nobody foresaw, without a join between them
+THEFTS = 3
 _FETCH_API_KEY, _FETCH_MIN_VERSION_OF_4_0 = 1, 4  # KIP-896 removed the older ones in 4.0
 
 
@@ -77,7 +82,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
             partition_assignment_strategy=(RangePartitionAssignor,),  # sticky keeps class-level state in aiokafka
         )
         self._rebalanced: Rebalanced | None = None
+        self._partitions = 0
         self._fault: BaseException | None = None
+        self._unforeseen = 0
+        self._joined_at = float("-inf")
+        self._thefts = 0
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._group.topic} group={self._group.group_id}>"
@@ -87,7 +96,15 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         self._rebalanced = rebalanced
         await self._admin.start()
         self._consumer.subscribe([self._group.topic], listener=self)
-        await self._consumer.start()
+        try:
+            await self._consumer.start()  # returns with an assignment
+        except KafkaError as exc:
+            await self._join_anew(exc)
+
+    @property
+    def partitions(self) -> int:
+        """How many the topic had at the last assignment."""
+        return self._partitions
 
     async def stop(self) -> None:
         """Leave the group, within a bound."""
@@ -97,15 +114,35 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
                     await client()
             except (KafkaError, TimeoutError, OSError):
                 continue  # the broker is away: the session time-out ends our membership
+            except asyncio.CancelledError:
+                if cancellation.is_ours():
+                    raise  # else it is aiokafka's own fetch task, cancelled in its pause before a repetition
 
     # Records.
 
     async def fetch(self) -> Sequence[tuple[int, Sequence[Record]]]:
         """Everything fetched by now, or after half a second nothing. Raises what a rebalance callback raised."""
-        batches = await self._consumer.getmany(timeout_ms=FETCH_MILLISECONDS)
-        if self._fault is not None:
-            raise self._fault
-        return [(tp.partition, [_record(message) for message in messages]) for tp, messages in batches.items()]
+        try:
+            batches = await self._consumer.getmany(timeout_ms=FETCH_MILLISECONDS)
+        except KafkaError as exc:
+            await self._join_anew(exc)
+            return []
+        finally:
+            if self._fault is not None:
+                raise self._fault
+        return [(tp.partition, [record_of(message) for message in messages]) for tp, messages in batches.items()]
+
+    async def _join_anew(self, exc: KafkaError) -> None:
+        """After an answer that aiokafka does not know, go on as a new member; raise what is no such answer.
+
+        It knows no FENCED_INSTANCE_ID, which a static member gets when the reply to its own join was lost: the brokers
+        have given it another member id by then, and it would present the old one for ever.
+        """
+        self._unforeseen += 1
+        if type(exc) is not KafkaError or self._unforeseen > UNFORESEEN:
+            raise exc
+        self._consumer._coordinator.reset_generation()  # noqa: SLF001 - aiokafka has no other way to forget it
+        await asyncio.sleep(JOIN_PAUSE_SECONDS)
 
     def pause(self, partition: int) -> None:
         """Fetch no more; nothing to do for a partition that is not ours any more."""
@@ -170,7 +207,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
             case "latest":
                 offsets = await self._consumer.end_offsets([tp])
             case _:
-                raise NoCommittedOffsetError(tp)
+                raise NoCommittedOffsetError(tp.topic, tp.partition)
         position: int = offsets[tp]
         return position
 
@@ -187,6 +224,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         """Called by aiokafka before it joins again; not called by stop()."""
         # aiokafka has no on_partitions_lost: a member whose id was reset has been expelled already.
         lost = self._consumer._coordinator.generation < 0  # noqa: SLF001 - see above
+        if lost:
+            self._leave_seat_to_thief()
         if self._rebalanced is not None and revoked:
             await self._guarded(self._rebalanced.revoked([tp.partition for tp in revoked], lost=lost))
 
@@ -194,8 +233,35 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         """Pause first: a rebalance un-pauses everything and resets positions."""
         for tp in assigned:
             self.pause(tp.partition)
+        self._unforeseen, self._joined_at = 0, asyncio.get_running_loop().time()
         if self._rebalanced is not None:
+            await self._count(assigned)
             await self._guarded(self._rebalanced.assigned([tp.partition for tp in assigned]))
+
+    def _leave_seat_to_thief(self) -> None:
+        """A static member that is expelled sooner than its session can expire has lost its seat to another process.
+
+        aiokafka would take the seat back, the other would do the same, and the group would never settle. Who was there
+        first is robbed first, and goes.
+        """
+        seat, age = self._group.group_instance_id, asyncio.get_running_loop().time() - self._joined_at
+        stolen = seat is not None and age < self._group.session_timeout_seconds
+        self._thefts = self._thefts + 1 if stolen else 0
+        if seat is not None and self._thefts >= THEFTS:
+            self._fault = self._fault or SeatTakenError(seat)
+            self._consumer._subscription.abort_waiters(self._fault)  # noqa: SLF001 - `fetch` would wait for a join
+            raise asyncio.CancelledError  # anything else is swallowed, and the seat taken back
+
+    async def _count(self, assigned: Collection[TopicPartition]) -> None:
+        """Ask a broker: the consumer's own metadata may be minutes old where another member has seen new partitions."""
+        known = self._consumer.partitions_for_topic(self._group.topic) or set()
+        try:
+            async with asyncio.timeout(COUNT_SECONDS):
+                [topic] = await self._admin.describe_topics([self._group.topic])
+            known = known | {partition["partition"] for partition in topic["partitions"]}
+        except (KafkaError, TimeoutError, OSError, ValueError, KeyError):
+            pass  # a broker that is away: what is known, and what we were given
+        self._partitions = 1 + max(known | {tp.partition for tp in assigned}, default=-1)
 
     async def _guarded(self, callback: Awaitable[None]) -> None:
         try:
@@ -203,25 +269,3 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         except BaseException as exc:
             self._fault = self._fault or exc
             raise
-
-
-class NoCommittedOffsetError(Exception):
-    """KAFKA_AUTO_OFFSET_RESET is none and the group has no offset: the operator must choose where to begin."""
-
-    def __init__(self, tp: TopicPartition) -> None:
-        super().__init__(
-            f"the group has no committed offset for {tp.topic}/{tp.partition} and KAFKA_AUTO_OFFSET_RESET is none: "
-            "set it to earliest or latest, or commit an offset with kafka-consumer-groups"
-        )
-
-
-def _record(message: ConsumerRecord) -> Record:
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        tuple(message.headers),
-    )

@@ -103,6 +103,12 @@ CALL_SECONDS = _histogram(
     "One request to the API.",
     "Close to HS_TIMEOUT_SECONDS: calls are cut off, and paid for.",
 )
+QUOTA_SECONDS = _counter(
+    "quota_wait_seconds",
+    ("operation",),
+    "Time that polls, and the next submission in line, waited for the quota.",
+    "submit grows by 1 a second: the quota is the brake. poll grows faster: it is far too small.",
+)
 RETRIES = _counter("retries", ("kind",), "Waits for another attempt.", "Grows faster than decisions: the API is ill.")
 BOUGHT_AGAIN = _counter(
     "analyses_bought_again",
@@ -179,6 +185,7 @@ FED_BY_FACTS: tuple[Metric, ...] = (
     QUEUED_SECONDS,
     CALLS,
     CALL_SECONDS,
+    QUOTA_SECONDS,
     RETRIES,
     BOUGHT_AGAIN,
     DEAD_LETTERS,
@@ -216,6 +223,20 @@ LIMIT = _gauge(
     "Analyses that may be in flight.",
     "It follows 429s, 503s, time-outs and latency, up to MAX_CONCURRENCY.",
 )
+QUOTA_ALLOWED = _gauge(
+    "quota_requests_per_minute",
+    (),
+    "Requests a minute that this replica may send: what belongs to its partitions of RATE_LIMIT_PER_MINUTE.",
+    "The sum over all replicas is RATE_LIMIT_PER_MINUTE. More: their settings differ, or they are of several groups.",
+)
+QUOTA_WAITING = _gauge("quota_waiting_polls", (), "Polls that are due and wait for quota.", "See quota_wait_seconds.")
+QUOTA_REMAINING = _gauge(
+    "quota_remaining",
+    (),
+    "Requests left in the API's window by its last reply: of the whole key, whoever uses it.",
+    "Near 0 while quota_requests_per_minute is not used up: somebody else uses the key.",
+)
+RETRY_BUDGET = _gauge("retry_budget", (), "Retries that may leave now.", "Below 1: retries wait, see retries.")
 LOOP_AGE = _gauge(
     "consumer_loop_age_seconds",
     (),
@@ -224,7 +245,8 @@ LOOP_AGE = _gauge(
 )
 BUILD = _gauge("build_info", ("version",), "Always 1.", "Tells which version runs.")
 
-WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, LOOP_AGE, BUILD)
+QUOTA = (QUOTA_ALLOWED, QUOTA_WAITING, QUOTA_REMAINING, RETRY_BUDGET)
+WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, BUILD)
 
 _LANE = ("topic", "partition")
 # The name of each is `partition_` and the LaneStatus field that it shows.

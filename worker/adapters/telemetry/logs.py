@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from operator import attrgetter
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MASK = "[redacted]"
+REPEAT_SECONDS = 10.0
 SECRET_KEYS = frozenset(
     {"authorization", "api_key", "hs_api_key", "password", "secret", "token", "cookie"}
     | {"url", "audio_url", "location", "payload"}
@@ -39,6 +41,7 @@ _USER = re.compile(rb'://[^"\\\s/@]+@')
 EVENTS: Mapping[type, tuple[str, str]] = {
     f.RecordsReceived: ("records_received", "debug"),
     f.CallFinished: ("call_finished", "debug"),
+    f.QuotaWaited: ("quota_waited", "debug"),
     f.RetryScheduled: ("retry_scheduled", "debug"),
     f.BoughtAgain: ("analysis_bought_again", "warning"),
     f.TrackDecided: ("track_decided", "info"),
@@ -145,16 +148,30 @@ def _level(fact: f.Fact, usual: str) -> str:
 
 
 class LibraryMessages(logging.Handler):
-    """What libraries log through the standard library, in our lines and with our redaction."""
+    """What libraries log through the standard library, in our lines and with our redaction.
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    A broker that is away makes aiokafka say the same some twenty times a second, and an asyncio future that nobody
+    awaits comes with a page of stack. So a message of one place is written once in `REPEAT_SECONDS`; the next that is
+    written says how many were not.
+    """
+
+    def __init__(self, logger: FilteringBoundLogger, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._logger = logger
+        self._clock = clock
+        self._places: dict[tuple[str, int], tuple[float, int]] = {}  # (file, line): when written, how many since
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message of a library."""
+        """Write one message of a library, unless its place had its turn."""
+        place, now = (record.pathname, record.lineno), self._clock()
+        written_at, withheld = self._places.get(place, (float("-inf"), 0))
+        if now - written_at < REPEAT_SECONDS:
+            self._places[place] = written_at, withheld + 1
+            return
+        self._places[place] = now, 0
+        more = {"withheld": withheld} if withheld else {}
         write = self._logger.error if record.levelno >= logging.ERROR else self._logger.warning
-        write("library_message", library=record.name, message=record.getMessage(), exc_info=record.exc_info)
+        write("library_message", library=record.name, message=record.getMessage(), exc_info=record.exc_info, **more)
 
     def install(self) -> None:
         """Take the place of every handler of the root logger."""

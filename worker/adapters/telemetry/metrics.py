@@ -47,6 +47,7 @@ class Metrics:
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.RecordsReceived: self._records_received,
             f.CallFinished: self._call_finished,
+            f.QuotaWaited: self._quota_waited,
             f.RetryScheduled: self._retry_scheduled,
             f.BoughtAgain: self._bought_again,
             f.TrackDecided: self._track_decided,
@@ -87,6 +88,9 @@ class Metrics:
     def _call_finished(self, fact: f.CallFinished) -> None:
         self._count(c.CALLS, fact.operation, fact.outcome)
         self._time(c.CALL_SECONDS, fact.seconds, fact.operation)
+
+    def _quota_waited(self, fact: f.QuotaWaited) -> None:
+        self._count(c.QUOTA_SECONDS, fact.operation, by=fact.seconds)
 
     def _retry_scheduled(self, fact: f.RetryScheduled) -> None:
         self._count(c.RETRIES, fact.kind)
@@ -158,6 +162,10 @@ class StatusCollector(Collector):
         yield _gauge(c.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
         yield _gauge(c.IN_FLIGHT, [((), status.in_flight)])
         yield _gauge(c.LIMIT, [((), status.concurrency_limit)])
+        yield _gauge(c.QUOTA_ALLOWED, [((), status.quota.allowed_per_minute)])
+        yield _gauge(c.QUOTA_WAITING, [((), status.quota.waiting_polls)])
+        yield _gauge(c.QUOTA_REMAINING, [((), status.quota.api_remaining)])
+        yield _gauge(c.RETRY_BUDGET, [((), status.quota.retries_left)])
         yield _gauge(c.LOOP_AGE, [((), status.fetch_age_seconds)])
         for field, metric in c.PER_PARTITION.items():
             yield _gauge(metric, [((lane.topic, str(lane.partition)), getattr(lane, field)) for lane in status.lanes])

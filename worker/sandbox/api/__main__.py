@@ -16,7 +16,7 @@ from worker.sandbox.api.server import SimulatedApi
 with suppress(ImportError):  # not on every platform; asyncio's own loop works as well
     import uvloop
 
-_NUMBERS = {
+_VALUES = {
     "seed": int,
     "time_scale": float,
     "service_seconds": float,
@@ -25,6 +25,12 @@ _NUMBERS = {
     "queued_share": float,
     "rate_limit_per_minute": int,
     "slow_body_seconds": float,
+    "bulk_parallelism": int,
+    "results_late_seconds": float,
+    "webhook_secret": str,
+    "webhook_connections": int,
+    "webhook_attempts": int,
+    "webhook_delay_seconds": float,
 }
 
 
@@ -34,8 +40,10 @@ def _config(arguments: list[str]) -> SimulationConfig:
     parser.add_argument("--host", default=defaults.host)
     parser.add_argument("--port", type=int, default=defaults.port, help="0: any free one")
     parser.add_argument("--api-key", default=defaults.api_key)
-    parser.add_argument("--retry-after", action=argparse.BooleanOptionalAction, default=defaults.retry_after)
-    for name, kind in _NUMBERS.items():
+    for switch in ("retry_after", "results_early", "results_submitted_order"):
+        flag, default = f"--{switch.replace('_', '-')}", getattr(defaults, switch)
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+    for name, kind in _VALUES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(defaults, name))
     return SimulationConfig(**vars(parser.parse_args(arguments)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -46,9 +46,8 @@ class Analyses:
         self._warm_at: float | None = None
         self._scans = 0
 
-    async def synchronous(self, body: bytes, query: Mapping[str, str]) -> Answer:
+    async def synchronous(self, address: str | None, query: Mapping[str, str]) -> Answer:
         """Generation 1: accept, work, and answer with the result itself."""
-        address = _address(body, ("url", "file_id"))
         if address is None:
             return INVALID
         scan = self._accept(address, query)
@@ -58,9 +57,8 @@ class Analyses:
         await self._finished(scan)
         return Answer(200, self._findings.generation_1(scan.scenario, scan_id=scan.scan_id, now=self._wall()))
 
-    async def asynchronous(self, body: bytes, query: Mapping[str, str]) -> Answer:
+    async def asynchronous(self, address: str | None, query: Mapping[str, str]) -> Answer:
         """Generation 2: accept and answer with the job's id."""
-        address = _address(body, ("url",))
         if address is None:
             return INVALID
         scan = self._accept(address, query)
@@ -128,18 +126,3 @@ class Analyses:
         if scan.due_at == math.inf:
             await asyncio.get_running_loop().create_future()
         await asyncio.sleep(scan.due_at - self._monotonic())
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _address(body: bytes, fields: tuple[str, ...]) -> str | None:
-    """Find the one address of a request's body; None for neither, both or a wrong type."""
-    wanted = _object(body)
-    given = [wanted[name] for name in fields if wanted.get(name) is not None]
-    return given[0] if len(given) == 1 and isinstance(given[0], str) and given[0] else None

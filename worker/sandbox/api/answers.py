@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -54,6 +54,7 @@ BEFORE_ACCEPTANCE: dict[Trouble, Answer] = {
     Trouble.ERROR_503: error(503, "unavailable", "Try again later.", retry_later=True),
     Trouble.ERROR_504_HTML: _html(504, "Gateway Time-out"),
     Trouble.THROTTLE: THROTTLED,
+    Trouble.THROTTLE_BARE: replace(THROTTLED, retry_later=False),
     Trouble.CREDITS_EXHAUSTED: error(402, "insufficient_credits", "No credits left."),
 }
 

@@ -32,8 +32,18 @@ class SimulationConfig:
     rate_limit_per_minute: int = 60
     retry_after: bool = True
     slow_body_seconds: float = 5.0
+    bulk_parallelism: int = 200  # tracks of one job that are analysed at the same time
+    results_early: bool = True  # a job's results show while it works; else when it has ended
+    results_submitted_order: bool = False  # in the order of the items, so that early pages shift; else as they are done
+    results_late_seconds: float = 60.0
+    webhook_secret: str = field(default="sandbox-webhook-secret", repr=False)
+    webhook_connections: int = 8
+    webhook_attempts: int = 4
+    webhook_delay_seconds: float = 30.0
     catalogue: tuple[tuple[str, int], ...] = CATALOGUE
 
     def __post_init__(self) -> None:
         if self.time_scale <= 0 or self.service_seconds < 0 or not 0 <= self.jitter < 1:
             raise ValueError("time_scale must be above 0, service_seconds at least 0, jitter in [0, 1)")
+        if min(self.bulk_parallelism, self.webhook_connections, self.webhook_attempts) < 1:
+            raise ValueError("bulk_parallelism, webhook_connections and webhook_attempts must be at least 1")

@@ -23,6 +23,7 @@ class Trouble(StrEnum):
     ERROR_503 = "error_503"
     ERROR_504_HTML = "error_504_html"
     THROTTLE = "throttle"
+    THROTTLE_BARE = "throttle_bare"
     CREDITS_EXHAUSTED = "credits_exhausted"
     NEVER_ENDS = "never_ends"
     FAILED_WITHOUT_ERROR = "failed_without_error"
@@ -35,10 +36,21 @@ class Trouble(StrEnum):
     SLOW_BODY = "slow_body"
     CUT_BODY = "cut_body"
     OVERSIZED_BODY = "oversized_body"
+    # Of jobs of many tracks: settled when a job is made, or drawn for each page and each delivery.
+    JOB_REFUSED = "job_refused"
+    JOB_FAILED = "job_failed"
+    JOB_STUCK = "job_stuck"
+    RESULTS_LATE = "results_late"
+    BROKEN_LINE = "broken_line"
+    WEBHOOK_LOST = "webhook_lost"
+    WEBHOOK_DELAYED = "webhook_delayed"
+    WEBHOOK_REORDERED = "webhook_reordered"
+    WEBHOOK_DUPLICATED = "webhook_duplicated"
+    WEBHOOK_FORGED = "webhook_forged"
 
 
-OPERATIONS = frozenset({"analyze", "status"})
-_USUAL = {Trouble.CREDITS_EXHAUSTED: frozenset({"analyze"})}  # a poll costs nothing
+OPERATIONS = frozenset({"analyze", "status", "jobs", "job", "results", "webhook"})
+_USUAL = {Trouble.CREDITS_EXHAUSTED: frozenset({"analyze", "jobs"})}  # a poll costs nothing
 
 
 @dataclass(slots=True)
@@ -61,7 +73,7 @@ class FaultSwitches:
     def set(self, trouble: Trouble, *, rate: float = 1.0, count: int | None = None, on: str = "any") -> None:
         """Switch a fault: a share of the calls of one operation (or `any`), at most `count` times."""
         if not 0 <= rate <= 1 or (count is not None and count < 0) or on not in OPERATIONS | {"any"}:
-            raise ValueError("rate must be within 0..1, count at least 0, on: analyze, status or any")
+            raise ValueError(f"rate must be within 0..1, count at least 0, on: any or one of {sorted(OPERATIONS)}")
         operations = _USUAL.get(trouble, OPERATIONS) if on == "any" else frozenset({on})
         if rate == 0 or count == 0:
             self._switches.pop(trouble, None)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from heapq import heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Ledger:
@@ -15,6 +18,9 @@ class Ledger:
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.faults: Counter[str] = Counter()
+        self.webhooks: Counter[str] = Counter()  # deliveries by what came of them
+        self.jobs = 0
+        self.job_items = 0
         self.credits = 0
         self.throttled = 0
         self.requests_in_flight = 0
@@ -51,6 +57,13 @@ class Ledger:
         heappush(self._ends, ends_at)
         self.analyses_in_flight_max = max(self.analyses_in_flight_max, len(self._ends))
 
+    def charge_job(self, addresses: Sequence[str]) -> None:
+        """Charge one credit for each track of a job; `analyses_in_flight_max` does not count them."""
+        self.scans.update(addresses)
+        self.credits += len(addresses)
+        self.jobs += 1
+        self.job_items += len(addresses)
+
     def snapshot(self) -> dict[str, Any]:
         """Show all counts as plain JSON values."""
         return {
@@ -60,6 +73,9 @@ class Ledger:
             "requests": dict(self.requests),
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "faults": {str(kind): count for kind, count in self.faults.items()},
+            "webhooks": dict(self.webhooks),
+            "jobs": self.jobs,
+            "job_items": self.job_items,
             "throttled": self.throttled,
             "requests_in_flight": self.requests_in_flight,
             "requests_in_flight_max": self.requests_in_flight_max,

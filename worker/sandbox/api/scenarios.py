@@ -34,6 +34,7 @@ SCENARIOS = _table(
     Scenario("human"),
     Scenario("ai", _AI, suspicious=True, ai_probability=0.97, origin="suno"),
     Scenario("borderline", (None, "human", "suspicious"), ai_probability=0.55, origin="uncertain"),
+    Scenario("elevated", ai_probability=0.62, origin="uncertain"),
     Scenario("inconclusive", (None, "human", "human"), ai_probability=0.31, origin="unknown"),
     Scenario("null-tiers", (None, None, None), ai_probability=0.2, origin=None),
     Scenario("unknown-word", ("probably", "probably", "probably"), ai_probability=0.5, origin="unknown"),

@@ -17,10 +17,13 @@ from multidict import CIMultiDict
 
 from worker.sandbox.api import answers
 from worker.sandbox.api.analyses import Analyses
+from worker.sandbox.api.bulk import JOB_OPERATIONS, Bulk, job_operation
 from worker.sandbox.api.config import SimulationConfig
 from worker.sandbox.api.faults import FaultSwitches, Trouble, switch_all
 from worker.sandbox.api.findings import wrong_types
 from worker.sandbox.api.limiter import Admission, Limiter
+from worker.sandbox.api.submissions import address_in, audio_of
+from worker.sandbox.api.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +54,7 @@ class SimulatedApi:
         self._address = ""
         self._runner: web.ServerRunner | None = None
         self._waiting: list[tuple[Callable[[Ledger], bool], asyncio.Future[None]]] = []
+        self._webhooks = Webhooks(self.config, monotonic=monotonic, told=self._notice)
         self._key = f"Bearer {self.config.api_key}"
         self.reset()
 
@@ -75,6 +79,15 @@ class SimulatedApi:
         """Forget every scan, count and switched fault, and open a new rate window."""
         config = self.config
         self._analyses = Analyses(config, monotonic=self._monotonic, wall=self._wall)
+        self._webhooks.begin(self.ledger, self.faults)
+        self._bulk = Bulk(
+            config,
+            ledger=self.ledger,
+            faults=self.faults,
+            webhooks=self._webhooks,
+            monotonic=self._monotonic,
+            wall=self._wall,
+        )
         self._limiter = Limiter(limit=config.rate_limit_per_minute, time_scale=config.time_scale)
 
     async def start(self) -> str:
@@ -90,6 +103,7 @@ class SimulatedApi:
 
     async def stop(self) -> None:
         """Close the port and every connection; calls in progress are dropped."""
+        await self._webhooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -111,7 +125,7 @@ class SimulatedApi:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        operation = _operation(path)
+        operation = job_operation(request.rel_url.raw_path) or _operation(path)
         if operation is None:
             return await self._steer(request, path)
         ledger, status = self.ledger, 0
@@ -135,6 +149,8 @@ class SimulatedApi:
             return answers.UNAUTHORIZED
         if self._limiter.limit and not admission.allowed:
             return answers.THROTTLED
+        if operation in JOB_OPERATIONS:
+            return await self._bulk.answer(operation, request)
         if operation == "status":
             return self._status(request)
         return await self._analyze(request, path)
@@ -148,10 +164,10 @@ class SimulatedApi:
     async def _analyze(self, request: web.BaseRequest, path: str) -> Answer:
         if request.method != "POST":
             return answers.WRONG_METHOD
-        body = await request.read()
         if path == "/api/v1/analyze":
-            return await self._analyses.synchronous(body, request.query)
-        return await self._analyses.asynchronous(body, request.query)
+            address = address_in(await request.read(), ("url", "file_id"))
+            return await self._analyses.synchronous(address, request.query)
+        return await self._analyses.asynchronous(await audio_of(request), request.query)
 
     async def _send(
         self, request: web.BaseRequest, operation: str, answer: Answer, admission: Admission
@@ -194,7 +210,7 @@ class SimulatedApi:
             case Trouble.NOT_JSON:
                 body = b"<html>it works!</html>"
             case Trouble.WRONG_TYPES:
-                body = wrong_types(body)
+                body = b"\n".join(map(wrong_types, body.splitlines()))
             case Trouble.UNKNOWN_SHAPE:
                 body = b'{"data":{"ticket":"17"},"ok":true}'
             case Trouble.GZIP:

@@ -1,0 +1,51 @@
+"""`topics` without a broker: the commands that an administrator is given."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.operations import topics
+from worker.settings import load
+
+REQUIRED = {"HS_API_KEY": "-", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_REVIEW": "to-people"}
+REPLAYED = ["track-dead-letter-replayed", "to-people-replayed"]
+
+
+def printed(*, replay: bool) -> list[str]:
+    out = io.StringIO()
+    assert topics(load(environ=REQUIRED, env_file=None).settings, out, create=False, replay=replay) == 0
+    return out.getvalue().splitlines()
+
+
+def test_the_topics_of_replays_are_printed_only_when_asked_for() -> None:
+    without, with_them = printed(replay=False), printed(replay=True)
+    assert len(without) == 5
+    assert with_them[:5] == without
+    assert not any("-replayed" in line for line in without)
+    assert [line.split("--topic ")[1].split()[0] for line in with_them[5:]] == REPLAYED
+
+
+def test_the_topics_of_replays_have_one_partition_and_never_forget() -> None:
+    for line in printed(replay=True)[5:]:
+        assert "--partitions 1 " in line
+        assert line.endswith("--config cleanup.policy=compact")
+
+
+@pytest.mark.parametrize(("words", "lines"), [((), 5), (("--replay",), 7), (("print", "--replay"), 7)])
+def test_the_command_line_asks_for_them(tmp_path: Path, words: tuple[str, ...], lines: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "topics", *words],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])} | REQUIRED,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == lines
