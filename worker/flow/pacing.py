@@ -20,9 +20,9 @@ to the limit exactly, whoever holds what, and a replica keeps its own part in ev
 
 AnalysisTime: when to poll first. It tracks the quantile of analysis time at which `LIKELY` of the jobs are done
 (stochastic approximation, Robbins and Monro 1951), `PATIENT` while it is the quota that is short: a poll too early
-costs a request, one too late only a slot. Each first poll only tells whether the job was done by then, and that is all
-it needs. No durations are kept. It is bounded: where nothing is ever done, the API hangs, and what is learned from that
-would delay every first poll long after.
+costs a request, one too late only a slot. Each job only tells whether its first poll came too early, and at what age
+it was last seen unfinished; that is all it needs. No durations are kept. It is bounded, and jobs that never end do not
+count: what is learned from an API that hangs would delay every first poll long after.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class AnalysisTime:
         self._step = start_seconds * STEP_SHARE
 
     def first_poll(self, age_seconds: float, *, done: bool, patient: bool = False) -> None:
-        """A first poll found a job of this age done, or not yet.
+        """A job is done. Its first poll found it so, at this age; or it was not so yet, and last of all not at this age.
 
         Many jobs may have been accepted under one estimate, or have waited for quota. What they tell is of their age,
         so they move the estimate no further than a step from it: else each of hundreds would move it on, long before

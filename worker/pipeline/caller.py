@@ -45,7 +45,8 @@ class Visit:
     leave: Leave
     in_flight: Callable[[], int]
     submitted_at: float | None = None
-    accepted_at: float = 0.0
+    accepted_at: float | None = None  # the job, by a submission of this stay
+    unfinished_at: float | None = None  # the job's age, in seconds, when a poll last found it so
     closed_the_gate: bool = False  # its refusal was the first while others were taken
 
 
@@ -91,12 +92,12 @@ class Caller:
         return course.follow(cut, now, self._chance(), 0.0)
 
     async def _follow(self, visit: Visit, deadline: asyncio.Timeout) -> Step:
-        course, first_poll = visit.course, False
+        course = visit.course
         while True:
             job_id = course.job_id
             if job_id is not None:
                 visit.entry.note(Stage.QUOTA, self._loop.time())
-                waited = await self.gate.wait(visit.accepted_at, first=not course.polls)
+                waited = await self.gate.wait(visit.accepted_at or 0.0, first=not course.polls)
                 if waited:
                     self._observe(QuotaWaited("poll", waited))
             started = self._loop.time()
@@ -109,19 +110,24 @@ class Caller:
             reply = await (self._analyst.submit(visit.track) if job_id is None else self._analyst.poll(job_id))
             now = self._loop.time()
             self._heed(reply, visit, started, "submit" if job_id is None else "poll")
-            if first_poll and isinstance(reply.result, Finished | Running):
-                age = started - visit.accepted_at
-                is_done = isinstance(reply.result, Finished)
-                self._analysis_time.first_poll(age, done=is_done, patient=self._quota_is_short())
+            if visit.accepted_at is not None:
+                self._learn(visit, reply, started - visit.accepted_at)
             step = course.follow(reply, self._service.counted(now), self._chance(), self._analysis_time.seconds)
             self._record_job(visit.lane, visit.entry, course)
             if not isinstance(step, PollIn):
                 return step
-            first_poll = step.first
-            if first_poll:
-                visit.accepted_at = now
+            if step.first:
+                visit.accepted_at, visit.unfinished_at = now, None
             visit.entry.note(Stage.NEXT_POLL, now, now + step.seconds)
             await asyncio.sleep(step.seconds)
+
+    def _learn(self, visit: Visit, reply: Reply, age: float) -> None:
+        """When to poll jobs first; one that never finishes tells nothing of that."""
+        if isinstance(reply.result, Running):
+            visit.unfinished_at = age
+        elif isinstance(reply.result, Finished):
+            was_early, patient = visit.unfinished_at is not None, self._quota_is_short()
+            self._analysis_time.first_poll(visit.unfinished_at or age, done=not was_early, patient=patient)
 
     def _record_job(self, lane: Lane, entry: Entry, course: Course) -> None:
         """Put the job id into the next commit (or out of it), so that whoever owns the partition then polls it."""
