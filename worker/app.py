@@ -54,6 +54,7 @@ JOB_RESERVE_BYTES = 40  # commit metadata kept free for each job id still to com
 REBALANCE_MARGIN_SECONDS = 30.0  # the loop may stand still for a whole rebalance without being stuck
 MIN_UNPUBLISHED = 16  # outcomes that may wait for their commit however few calls may be in flight
 NOT_BUILT = WorkerStatus("starting", (), 0, 0, None, None, None, "closed", None)
+MIN_START = 10  # calls in flight that nobody needs to approach carefully; above that from half of the maximum
 FAULT, DRAIN_MISSED = 1, 4  # exit codes, as cli.Exit documents them
 
 
@@ -247,7 +248,7 @@ def _service_of(settings: Settings) -> Service:
     return Service(
         Admission(probe),
         Breaker(BreakerPolicy(concurrency=most, probe_seconds=probe / 6, probe_max_seconds=2 * probe)),
-        AdaptiveLimit(LimitPolicy(max_limit=most, enabled=settings.adaptive_concurrency)),
+        AdaptiveLimit(LimitPolicy(most, enabled=settings.adaptive_concurrency, start=max(MIN_START, most // 2))),
         OutagePolicy(settings.outage_policy),
     )
 

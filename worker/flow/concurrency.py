@@ -1,7 +1,9 @@
 """How many analyses may be in flight: between 1 and the setting, on the signals that the API gives.
 
 - A sign of overload (`OVERLOADED`: 429, 503, time-outs) multiplies the limit by `decrease`. At most once a round trip:
-  signs and latencies of calls that started before the last decrease tell of a load that is no more.
+  signs and latencies of calls that started before the last decrease tell of a load that is no more. Where calls are
+  short and analyses long (generation 2), not before analyses have had some time to end, `COOLING_SECONDS` at most: else
+  a second of 503s takes the limit to 1, and it grows back by rounds of 45 s.
 - Latencies are judged by rounds of as many answers as the limit was when the round began. A round that is slower than
   the baseline by more than the tolerance means a queue: by Little's law limit x baseline / latency is what the service
   can do at once, and the limit goes a little below that, so that the baseline is seen again without a queue.
@@ -27,6 +29,7 @@ USED_SHARE = 0.8  # of the limit in flight: from there on the limit, not the tra
 CERTAIN_SAMPLES = 10  # 45 s +- 30 % averaged over ten is good to 5 %: a seventh of the tolerance
 BELOW_CAPACITY = 0.9
 LEAST_FACTOR = 0.5
+COOLING_SECONDS = 10.0
 BASELINE_WEIGHT = 0.25  # of a round in the baseline, once that is certain
 DRIFT_WEIGHT = 0.05  # the same at the maximum: at its own pace a service changes within hours, a queue within rounds
 
@@ -100,7 +103,8 @@ class AdaptiveLimit:
 
     def overloaded(self, started_at: float, now: float) -> None:
         """A call that started then met a sign of overload."""
-        if self._policy.enabled and started_at > self._decreased_at:
+        cooling = min(COOLING_SECONDS, self._baseline)
+        if self._policy.enabled and started_at > self._decreased_at + cooling:
             self._decrease(self._policy.decrease, now)
             self._rests = None
             self._begin_round()
