@@ -163,6 +163,25 @@ def test_a_header_without_a_value_is_none() -> None:
     assert passed_on(envelope(traceparent=PARENT), headers) == [("traceparent", PARENT.encode())]
 
 
+NO_TEXT = (b"\xff", b"00-\xc3", b"\xed\xa0\x80", PARENT.encode() + b"\x80")
+
+
+@pytest.mark.parametrize("content", NO_TEXT)
+@pytest.mark.parametrize("name", ["traceparent", "TraceParent", "tracestate", "ce_traceparent", "ce_tracestate"])
+def test_what_is_no_text_is_left_out(name: str, content: bytes) -> None:
+    """A decision's headers are UTF-8 by contract; the rest of the trace stays."""
+    sound: Headers = (("Traceparent", PARENT.encode()), ("TRACESTATE", "vendor=\u00e9".encode()))
+    assert passed_on(PLAIN, ((name, content), *sound, (name, content))) == [*sound]
+    assert passed_on(PLAIN, ((name, content),)) == []
+
+
+@pytest.mark.parametrize("content", NO_TEXT)
+def test_the_envelopes_trace_stands_in_for_one_that_is_no_text(content: bytes) -> None:
+    headers: Headers = (*STRUCTURED, ("traceparent", content), ("tracestate", content))
+    expected = [("traceparent", PARENT.encode()), ("tracestate", b"a=b")]
+    assert passed_on(envelope(traceparent=PARENT, tracestate="a=b"), headers) == expected
+
+
 def test_a_state_of_the_records_own_is_not_doubled() -> None:
     headers: Headers = (*STRUCTURED, ("tracestate", b"own=1"))
     assert passed_on(envelope(traceparent=PARENT, tracestate="a=b"), headers) == [

@@ -85,9 +85,10 @@ def envelope_trace(envelope: dict[str, Any]) -> Headers:
 def trace_headers(headers: Headers, enveloped: Headers = ()) -> Headers:
     """Pick the headers that tie a message to its trace (W3C, B3, Jaeger, Datadog, AWS, GCP, Sentry), as given.
 
+    What is not UTF-8 counts as absent: a decision's headers are text.
     `enveloped`: what `envelope_trace` found. It, or else binary mode's attributes, stands in for a `traceparent`.
     """
-    own = tuple(header for header in headers if header[1] is not None and _traces(header[0].lower()))
+    own = tuple(header for header in headers if _traces(header[0].lower()) and _is_text(header[1]))
     by_name = {name.lower(): content for name, content in own}
     if _PARENT in by_name:
         return own
@@ -105,6 +106,13 @@ def _sound(parent: bytes | None, state: bytes | None) -> Headers:
 
 def _bytes(value: object) -> bytes | None:
     return value.encode() if isinstance(value, str) else None
+
+
+def _is_text(content: bytes | None) -> bool:
+    try:
+        return content is not None and content.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _traces(name: str) -> bool:

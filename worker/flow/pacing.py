@@ -158,7 +158,7 @@ class AnalysisTime:
         self._step = start_seconds * STEP_SHARE
 
     def first_poll(self, age_seconds: float, *, done: bool, patient: bool = False) -> None:
-        """A job is done. Its first poll found it so, at this age; or it was not so yet, and last of all not at this age.
+        """A job is done. Its first poll found it so, at this age; or it was not so yet, at this age for the last time.
 
         Many jobs may have been accepted under one estimate, or have waited for quota. What they tell is of their age,
         so they move the estimate no further than a step from it: else each of hundreds would move it on, long before

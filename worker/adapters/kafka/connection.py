@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
-from worker.adapters.kafka import closed_transport
+from worker.adapters.kafka import closed_transport, tolerant_records
 
 if TYPE_CHECKING:
     import ssl
@@ -34,6 +34,7 @@ class Connection:
     def arguments(self) -> Mapping[str, Any]:
         """Keyword arguments for AIOKafkaConsumer, AIOKafkaProducer and AIOKafkaAdminClient."""
         closed_transport.install()
+        tolerant_records.install()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
