@@ -80,6 +80,8 @@ class FakeBroker:
         self.open: dict[int, Transaction] = {}
         self.faults: dict[int, deque[tuple[Step, Way]]] = defaultdict(deque)
         self.away = False
+        self.shows_commits_after_seconds = 0.0
+        self.committed_at: dict[int, float] = dict.fromkeys(range(partitions), float("-inf"))
         self.group = FakeGroup(partitions)
         self.arrived = asyncio.Event()
 
@@ -99,6 +101,7 @@ class FakeBroker:
     def initialise(self, transactional: int) -> int:
         """Give out the next epoch; what an older one has open is aborted."""
         self.epochs[transactional] += 1
+        self.committed_at[transactional] = float("-inf")  # it waits until the last one shows
         opened = self.open.pop(transactional, None)
         if opened is not None:
             opened.expiry.cancel()
@@ -124,6 +127,13 @@ class FakeBroker:
         self.visible.extend(opened.messages)
         self.committed[transactional] = opened.commit
         self.history[transactional].append(opened.commit)
+        self.committed_at[transactional] = asyncio.get_running_loop().time()
+
+    def shown(self, partition: int) -> Committed | None:
+        """Show the commit point, the one before the last for a moment after a commit."""
+        past = [None, *self.history[partition]]
+        late = asyncio.get_running_loop().time() < self.committed_at[partition] + self.shows_commits_after_seconds
+        return past[-2] if late else self.committed.get(partition)
 
 
 class FakePublisher:
@@ -249,7 +259,7 @@ class FakeSource:
 
     async def committed(self, partition: int) -> Committed | None:
         await self.reach(SourceFailedError)
-        return self._broker.committed.get(partition)
+        return self._broker.shown(partition)
 
     async def seek(self, partition: int, offset: int | None) -> int:
         if offset is None:

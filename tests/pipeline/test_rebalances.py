@@ -156,6 +156,23 @@ async def test_a_fence_that_was_settled_is_forgotten_before_the_next_revocation(
     assert set(scene.analyst.purchases.values()) == {1}
 
 
+@virtual
+async def test_a_commit_that_the_broker_shows_late_is_not_taken_for_another_owner_s() -> None:
+    """EndTxn is answered before its markers are written everywhere; a rebalance may fall into that moment."""
+    scene = Scene(partitions=1, analyst=FakeAnalyst(seconds=3))
+    scene.broker.shows_commits_after_seconds = 0.7
+    scene.submit("published", 0)
+    worker = scene.worker()
+    await elapse(2)
+    scene.submit("running", 0)
+    await until(lambda: len(scene.broker.visible) == 1)
+    scene.broker.group.expire(worker.source, notices_after=0.1)
+    await until(lambda: len(worker.seen(RebalanceFinished)) == 2)
+    await scene.decided()
+    assert worker.seen(LaneSealed) == []
+    assert scene.analyst.purchases == {"published": 1, "running": 1}
+
+
 # Generation 2: what was bought outlives its buyer.
 
 

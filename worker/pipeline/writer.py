@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 RECOVERY_SECONDS = 1.0  # pause before a new publisher: long enough for a fence to show as a rebalance
+LATE_SECONDS = 0.05  # before the commit point is read again where the broker may not show the last one yet
 
 
 class Published(Enum):
@@ -95,6 +96,7 @@ class Writer:
         self._fenced = False
         self.assigned = asyncio.Event()
         self.committed: Committed | None = None
+        self._committed_before: Committed | object | None = object()  # equal to nothing that could be read
         self.progress = Progress()
 
     def __repr__(self) -> str:
@@ -128,8 +130,15 @@ class Writer:
         return CommitPoint(await self._source.seek(self._partition, None))
 
     async def is_still_ours(self) -> bool:
-        """Whether the commit point is the one we wrote. Asks until Kafka answers, or until ended."""
+        """Whether the commit point is the one we wrote. Asks until Kafka answers, or until ended.
+
+        A broker may show what our last transaction committed a moment late. Only the last one: a transaction cannot
+        begin before its predecessor has ended everywhere. And nobody but us ever wrote the one before the last.
+        """
         found = await self._insisting(lambda: self._source.committed(self._partition))
+        while found != self.committed and found == self._committed_before and not self._end.is_set():
+            await asyncio.sleep(LATE_SECONDS)
+            found = await self._insisting(lambda: self._source.committed(self._partition))
         self.progress.went_well()
         return found == self.committed
 
@@ -145,7 +154,7 @@ class Writer:
         if outcome is Published.COMMITTED:
             moved = self.committed is None or self.committed.offset != wanted.offset
             self.progress.committed(self._loop.time(), moved=moved)
-            self.committed = wanted
+            self._committed_before, self.committed = self.committed, wanted
         return outcome
 
     async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:
