@@ -1,8 +1,6 @@
-"""A broker, a source and publishers in memory that obey the rules of the real ones, in virtual time.
+"""A source and publishers in memory that obey the rules of the real ones, in virtual time.
 
-- A transactional id (one per input partition) has an epoch. Initialising a producer raises it, and aborts what is
-  open; whoever holds an older epoch is fenced at every step. An open transaction is aborted so by time-out, too.
-- Messages and commit point of a transaction become visible together, when it commits, or never.
+- The broker itself is in fake_broker.py.
 - A failure of any kind ends a publisher: using it again is its owner's bug, an AssertionError.
 - The group (fake_group.py) is eager: every change of members revokes everything, waits for all who answer within
   the rebalance time-out, and hands all partitions out anew by range, paused, positions reset to what is committed. A
@@ -13,127 +11,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tests.fake_group import FakeGroup
+from tests.fake_broker import TRANSACTION_SECONDS, Step, Way
 from tests.virtual_time import elapse
-from worker.domain.record import Record
 from worker.flow.publication import Committed, FencedError, PublishFailedError, SourceFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Sequence
 
-    from worker.domain.record import Headers, Message
+    from tests.fake_broker import FakeBroker
+    from worker.domain.record import Message, Record
     from worker.pipeline.ports import Rebalanced
 
-TOPIC = "submitted"
 STEP_SECONDS = 0.002
 AWAY_SECONDS = 3.0  # a call to a broker that is away gives up
 FETCH_SECONDS = 0.5
 FETCH_RECORDS = 40
-TRANSACTION_SECONDS = 10.0
 HEARTBEAT_SECONDS = 0.3
-EPOCH_MS = 1_700_000_000_000
-
-
-class Step(StrEnum):
-    """The steps of a publication, in order."""
-
-    BEGIN = "begin"
-    SEND = "send"
-    OFFSETS = "offsets"
-    COMMIT = "commit"
-
-
-class Way(StrEnum):
-    """How a step goes wrong."""
-
-    FAILS = "fails"  # without effect
-    REPLY_LOST = "reply_lost"  # with its effect
-    FENCED_AFTER = "fenced_after"  # with its effect, and the answer is that of a fence
-    STALLS = "stalls"  # for longer than a transaction may be open
-
-
-@dataclass(slots=True)
-class Transaction:
-    """An open transaction of one transactional id."""
-
-    epoch: int
-    expiry: asyncio.TimerHandle
-    messages: tuple[Message, ...] = ()
-    commit: Committed | None = None
-
-
-class FakeBroker:
-    """Input partitions, the group's commit points, transactions, and what is visible at read_committed."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.partitions = partitions
-        self.input: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
-        self.committed: dict[int, Committed] = {}
-        self.history: dict[int, list[Committed]] = defaultdict(list)
-        self.visible: list[Message] = []
-        self.epochs: dict[int, int] = dict.fromkeys(range(partitions), 0)
-        self.open: dict[int, Transaction] = {}
-        self.faults: dict[int, deque[tuple[Step, Way]]] = defaultdict(deque)
-        self.away = False
-        self.shows_commits_after_seconds = 0.0
-        self.committed_at: dict[int, float] = dict.fromkeys(range(partitions), float("-inf"))
-        self.group = FakeGroup(partitions)
-        self.arrived = asyncio.Event()
-
-    def __repr__(self) -> str:
-        return f"<FakeBroker visible={len(self.visible)} {self.group!r}>"
-
-    def append(
-        self, partition: int, key: bytes | None, value: bytes | None, *, headers: Headers = (), gap: int = 0
-    ) -> int:
-        """Deliver one record, `gap` offsets after the last one; returns its offset."""
-        log = self.input[partition]
-        offset = (log[-1].offset + 1 if log else 0) + gap
-        log.append(Record(TOPIC, partition, offset, EPOCH_MS + offset, key, value, headers))
-        self.arrived.set()
-        return offset
-
-    def initialise(self, transactional: int) -> int:
-        """Give out the next epoch; what an older one has open is aborted."""
-        self.epochs[transactional] += 1
-        self.committed_at[transactional] = float("-inf")  # it waits until the last one shows
-        opened = self.open.pop(transactional, None)
-        if opened is not None:
-            opened.expiry.cancel()
-        return self.epochs[transactional]
-
-    def check(self, transactional: int, epoch: int) -> None:
-        """Refuse an older epoch."""
-        if epoch != self.epochs[transactional]:
-            raise FencedError("ProducerFenced")
-
-    def begin(self, transactional: int, epoch: int) -> None:
-        self.check(transactional, epoch)
-        assert transactional not in self.open, "one transaction at a time"
-        expiry = asyncio.get_running_loop().call_later(TRANSACTION_SECONDS, self.initialise, transactional)
-        self.open[transactional] = Transaction(epoch, expiry)
-
-    def commit(self, transactional: int, epoch: int) -> None:
-        """Make the open transaction visible."""
-        self.check(transactional, epoch)
-        opened = self.open.pop(transactional)
-        opened.expiry.cancel()
-        assert opened.commit
-        self.visible.extend(opened.messages)
-        self.committed[transactional] = opened.commit
-        self.history[transactional].append(opened.commit)
-        self.committed_at[transactional] = asyncio.get_running_loop().time()
-
-    def shown(self, partition: int) -> Committed | None:
-        """Show the commit point, the one before the last for a moment after a commit."""
-        past = [None, *self.history[partition]]
-        late = asyncio.get_running_loop().time() < self.committed_at[partition] + self.shows_commits_after_seconds
-        return past[-2] if late else self.committed.get(partition)
 
 
 class FakePublisher:

@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaProducer
 
 from tests import virtual_time
 from tests.broker.topics import read_all
-from tests.fakes import FakeBroker, FakePublisher, FakeSource
+from tests.fake_broker import FakeBroker
+from tests.fakes import FakePublisher, FakeSource
 from worker.adapters.kafka.connection import Connection
 from worker.adapters.kafka.publisher import TransactionalPublisher
 from worker.adapters.kafka.source import GroupConfig, KafkaSource

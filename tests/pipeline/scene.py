@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import orjson
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import TOPIC, FakeBroker, FakePublisher, FakeSource
+from tests.fake_broker import TOPIC, FakeBroker
+from tests.fakes import FakePublisher, FakeSource
 from tests.virtual_time import until
 from worker.domain.decider import Decider, Topics
 from worker.domain.policies import BUILT_IN, DEFAULT

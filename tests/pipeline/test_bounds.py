@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import FETCH_RECORDS, Step, Way
+from tests.fake_broker import Step, Way
+from tests.fakes import FETCH_RECORDS
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.flow.entry import Limits

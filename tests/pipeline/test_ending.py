@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import HEARTBEAT_SECONDS, Step, Way
+from tests.fake_broker import Step, Way
+from tests.fakes import HEARTBEAT_SECONDS
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, stand_still, until, virtual
 from worker.flow.publication import Committed

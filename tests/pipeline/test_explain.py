@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import POISON, Running, Scene, wall
 from tests.virtual_time import elapse, until, virtual
 from worker.domain.decision import rfc3339

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, run, until, virtual
 from worker.flow.breaker import BreakerPolicy

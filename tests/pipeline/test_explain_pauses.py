@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, stand_still, until, virtual
 from worker.flow.dead_letters import StopPolicy

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import POISON, Running, Scene
 from tests.virtual_time import elapse, run
 from worker.flow.faults import FaultKind

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import Step, Way
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.pipeline.facts import CommitFinished, LaneSealed, TrackDecided

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from tests.fake_analyst import FakeAnalyst
-from tests.fakes import FakePublisher, FakeSource, Step, Way
+from tests.fake_broker import Step, Way
+from tests.fakes import FakePublisher, FakeSource
 from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, until, virtual
 from worker.domain.record import Message
