@@ -23,7 +23,7 @@ COPY --from=build /opt/track-intake /opt/track-intake
 # Not writable for the worker: nobody else can put an .env here.
 WORKDIR /opt/track-intake
 USER 10001:10001
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('HTTP_PORT', '8080')}/livez\", timeout=4)"]
