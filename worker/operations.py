@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from worker.adapters.kafka.inspection import TopicFacts
+    from worker.adapters.kafka.rights import Right
     from worker.domain.decider import Topics
     from worker.settings import Settings
 
@@ -23,6 +24,11 @@ OK, CHECK_FAILED = 0, 3
 PARTITIONS = 16  # of the input: the most workers that can share the work
 OUTPUT_PARTITIONS = 8
 LEDGER_PARTITIONS = 1  # what replays remember: little, and written by one at a time
+WEBHOOK_CONFIGS = {
+    CLEANUP_POLICY: "delete",  # events have no key, which a compacted topic refuses
+    "retention.ms": str(24 * 60 * 60 * 1000),  # ten minutes are read again at most; a day is for people who look
+    "message.timestamp.type": "LogAppendTime",  # one clock for what replicas with clocks of their own write and read
+}
 OUTPUT_MESSAGE_BYTES = 2 << 20  # a decision echoes the event's metadata; a dead letter adds headers to its record
 
 
@@ -60,36 +66,58 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _kafka(settings, inspection):
                 yield finding
     except InspectionError as exc:
-        yield Finding("kafka", str(exc), "Check KAFKA_BOOTSTRAP_SERVERS, the KAFKA_SSL_* and KAFKA_SASL_* settings.")
+        mend = exc.mend or "Check KAFKA_BOOTSTRAP_SERVERS, the KAFKA_SSL_* and KAFKA_SASL_* settings."
+        yield Finding("kafka", str(exc), mend)
     yield await _api(settings)
 
 
 async def _kafka(settings: Settings, inspection: Inspection) -> AsyncIterator[Finding]:
-    wanted = topics_of(settings)
-    facts = await inspection.topics([*_names(wanted), *_ledgers(wanted)])
-    for name in _names(wanted):
-        yield _topic(name, facts.get(name), output=name != wanted.submitted)
+    wanted, group = topics_of(settings), settings.kafka_group_id
+    submitted, *outputs = _names(wanted)
+    internal = [settings.topic_webhook] if settings.webhook_url is not None else []
+    lacking = await inspection.missing_rights(group, [submitted, *internal], [*outputs, *internal])
+    for right in lacking:
+        yield _not_granted(right, settings)
+    refused = {right.name for right in lacking if right.resource == "topic"}
+    facts = await inspection.topics([submitted, *outputs, *internal, *_ledgers(wanted)])
+    for name in (submitted, *outputs):
+        if name not in refused:
+            yield _topic(name, facts.get(name), output=name != submitted)
+    for name in internal:
+        if name not in refused:
+            needed = facts[submitted].partitions if submitted in facts else 0
+            yield _internal(name, facts.get(name), needed)
     for name in _ledgers(wanted):
         yield _ledger(name, facts.get(name))
-    yield await _asked(
-        f"group {settings.kafka_group_id}",
-        inspection.group_readable(settings.kafka_group_id, wanted.submitted),
-        "Grant READ and DESCRIBE on the group.",
-    )
-    if settings.guarantee == "exactly_once":
-        seconds = settings.kafka_transaction_timeout_seconds
-        yield await _asked(
-            "transactions",
-            inspection.transactions(settings.kafka_group_id, wanted.submitted, seconds),
-            f"Grant WRITE and DESCRIBE on transactional ids that begin with {settings.kafka_group_id}-, "
-            "or set GUARANTEE=at_least_once for brokers without transactions.",
-        )
+    if submitted not in refused and not any(right.resource == "group" for right in lacking):
+        readable = inspection.group_readable(group, submitted)
+        yield await _asked(f"group {group}", readable, "Is the group's coordinator up?")
+    yield await _guarantee(settings, inspection)
+
+
+async def _guarantee(settings: Settings, inspection: Inspection) -> Finding:
+    """Try to write in the way that GUARANTEE asks for."""
+    subject = "transactions" if settings.guarantee == "exactly_once" else "idempotent writes"
+    try:
+        if settings.guarantee == "exactly_once":
+            group, topic = settings.kafka_group_id, settings.topic_submitted
+            lacking = await inspection.transactions(group, topic, settings.kafka_transaction_timeout_seconds)
+        else:
+            lacking = next(iter(await inspection.missing_idempotence()), None)
+    except InspectionError as exc:
+        return Finding(subject, str(exc), "Set GUARANTEE=at_least_once for brokers without transactions.")
+    return Finding(subject, "usable") if lacking is None else _not_granted(lacking, settings)
+
+
+def _not_granted(right: Right, settings: Settings) -> Finding:
+    """Name a right that is missing, and the administrator's command that grants it."""
+    return Finding(str(right), f"{right.operation} is not granted", right.granted_by(settings.kafka_sasl_username))
 
 
 def _topic(name: str, facts: TopicFacts | None, *, output: bool) -> Finding:
     subject = f"topic {name}"
     if facts is None:
-        return Finding(subject, "not found", "Create it (track-intake topics create), or grant DESCRIBE on it.")
+        return Finding(subject, "not found", "Create it: track-intake topics create.")
     text = f"{facts.partitions} partitions, {facts.replicas} replicas"
     limit = facts.max_message_bytes
     if output and limit is not None and limit < OUTPUT_MESSAGE_BYTES:
@@ -97,6 +125,8 @@ def _topic(name: str, facts: TopicFacts | None, *, output: bool) -> Finding:
             f"Set its max.message.bytes to {OUTPUT_MESSAGE_BYTES}: decisions echo metadata, dead letters grow headers."
         )
         return Finding(subject, f"{text}, max.message.bytes {limit}", mend)
+    if output and limit is None:
+        text += ", max.message.bytes is not told without DescribeConfigs"
     return Finding(subject, text)
 
 
@@ -110,6 +140,19 @@ def _ledger(name: str, facts: TopicFacts | None) -> Finding:
         mend = f"Set its {CLEANUP_POLICY}={COMPACT}: it would forget what was replayed, and replays refuse it."
         return Finding(subject, text, mend)
     return Finding(subject, text)
+
+
+def _internal(name: str, facts: TopicFacts | None, needed: int) -> Finding:
+    """Judge the topic of webhooks: an event goes to the number of the input's partition that it is about."""
+    found = _topic(name, facts, output=False)
+    if facts is not None and facts.cleanup_policy == COMPACT:
+        return Finding(
+            found.subject, f"{found.fact}, compacted", f"Set its {CLEANUP_POLICY}=delete: events have no key."
+        )
+    if facts is None or facts.partitions >= needed:
+        return found
+    mend = f"Give it {needed} partitions, as many as the input has: events for the others are refused."
+    return Finding(found.subject, found.fact, mend)
 
 
 async def _asked(subject: str, question: Awaitable[None], mend: str) -> Finding:
@@ -144,6 +187,8 @@ class _Needed:
 def topics(settings: Settings, out: TextIO, *, create: bool, replay: bool) -> int:
     """Print the topics that are needed (`replay`: those of replays, too), or create them; returns the exit code."""
     needed = _needed(topics_of(settings), replay=replay)
+    if settings.webhook_url is not None:
+        needed.append(_Needed(settings.topic_webhook, PARTITIONS, WEBHOOK_CONFIGS))
     if create:
         return asyncio.run(_create(settings, needed, out))
     for topic in needed:
@@ -157,12 +202,21 @@ async def _create(settings: Settings, needed: Sequence[_Needed], out: TextIO) ->
     try:
         async with Inspection(connection_of(settings)) as inspection:
             for topic in needed:
-                created = await inspection.create(topic.name, topic.partitions, topic.configs)
+                partitions = topic.partitions
+                if topic.name == settings.topic_webhook:
+                    partitions = await _of_input(settings.topic_submitted, inspection)
+                created = await inspection.create(topic.name, partitions, topic.configs)
                 print(f"{'created' if created else 'exists '}  {topic.name}", file=out)
     except InspectionError as exc:
         print(f"FAIL  {exc}", file=out)
         return CHECK_FAILED
     return OK
+
+
+async def _of_input(name: str, inspection: Inspection) -> int:
+    """How many partitions the input has; one that was created a moment ago may not be described yet."""
+    found = (await inspection.topics([name])).get(name)
+    return PARTITIONS if found is None else found.partitions
 
 
 def _names(topics: Topics) -> list[str]:

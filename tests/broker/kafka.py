@@ -15,7 +15,7 @@ from tests.broker import coordinators
 from tests.broker.coordinators import Coordinated
 from tests.broker.ports import LOOPBACK, free_ports, held_port, listens
 from tests.broker.proxy import FaultProxy, Route
-from tests.broker.server import Broker
+from tests.broker.server import PLAIN, Additions, Broker
 from tests.broker.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ class KafkaCluster:
     `disk_bytes`: each broker's data has a file system of this size; needs the right to mount (NoDiskError).
     """
 
-    def __init__(self, home: Path, brokers: int = 1, *, proxied: bool = False, disk_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        brokers: int = 1,
+        *,
+        proxied: bool = False,
+        disk_bytes: int | None = None,
+        additions: Additions = PLAIN,
+    ) -> None:
         nodes = range(1, brokers + 1)
         ports = free_ports(3 * brokers)
         self._held = [held_port() for _ in nodes] if proxied else []
@@ -46,6 +54,7 @@ class KafkaCluster:
                 (ports.pop(), ports.pop()),
                 route=routes.get(node),
                 disk_bytes=disk_bytes,
+                additions=additions,
             )
             for node in nodes
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.broker.artifacts import java_path, kafka_classpath
@@ -11,7 +12,7 @@ from tests.broker.ports import LOOPBACK
 from tests.broker.processes import ChildProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.broker.proxy import Route
@@ -60,17 +61,37 @@ num.io.threads=4
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What a broker of a special kind has beyond the above; a property that is named twice counts as it comes last."""
+
+    properties: Callable[[int, int], str] = lambda _port, _controller_port: ""
+    format_options: tuple[str, ...] = ()
+    java_options: tuple[str, ...] = ()
+
+
+PLAIN = Additions()
+
+
 class Broker:
     """One broker: its ports and its data outlive its process."""
 
     def __init__(
-        self, node: int, home: Path, ports: tuple[int, int], *, route: Route | None, disk_bytes: int | None
+        self,
+        node: int,
+        home: Path,
+        ports: tuple[int, int],
+        *,
+        route: Route | None,
+        disk_bytes: int | None,
+        additions: Additions = PLAIN,
     ) -> None:
         self.node = node
         self.home = home
         self.port, self.controller_port = ports
         self.route = route
         self.disk = None if disk_bytes is None else SmallDisk(home / "disk", disk_bytes)
+        self.additions = additions
         self.process: ChildProcess | None = None
 
     @property
@@ -94,12 +115,14 @@ class Broker:
             replicas=len(brokers),
             in_sync=len(brokers) // 2 + 1,
         )
-        (self.home / "server.properties").write_text(settings)
+        more = self.additions.properties(self.port, self.controller_port)
+        (self.home / "server.properties").write_text(settings + more)
         (self.home / "log4j2.properties").write_text(LOG4J.format(log=self.home / "server.log"))
 
     def format(self, cluster_id: str) -> None:
         """Prepare its storage, as Kafka's own tool does it."""
         arguments = ["format", "-t", cluster_id, "-c", str(self.home / "server.properties")]
+        arguments += self.additions.format_options
         subprocess.run(self._java("kafka.tools.StorageTool", *arguments), check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
@@ -118,5 +141,6 @@ class Broker:
             self.process.kill()
 
     def _java(self, main: str, *arguments: str) -> list[str]:
+        options = [*JVM_FLAGS, *self.additions.java_options]
         log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
-        return [java_path(), *JVM_FLAGS, log4j, "-cp", kafka_classpath(), main, *arguments]
+        return [java_path(), *options, log4j, "-cp", kafka_classpath(), main, *arguments]

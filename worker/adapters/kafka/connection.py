@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
-from worker.adapters.kafka import closed_transport, tolerant_records
+from worker.adapters.kafka import closed_transport, tokens, tolerant_records
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+
+    from aiokafka.abc import AbstractTokenProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Connection:
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
+    sasl_tokens: AbstractTokenProvider | None = field(default=None, repr=False)
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
@@ -35,6 +38,7 @@ class Connection:
         """Keyword arguments for AIOKafkaConsumer, AIOKafkaProducer and AIOKafkaAdminClient."""
         closed_transport.install()
         tolerant_records.install()
+        tokens.install()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
@@ -45,12 +49,16 @@ class Connection:
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
+            "sasl_oauth_token_provider": self.sasl_tokens,
         }
 
     def _ssl_context(self) -> ssl.SSLContext | None:
         if "SSL" not in self.security_protocol.replace("SASL", ""):
             return None
         context: ssl.SSLContext = create_ssl_context(
-            cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile, password=self.ssl_password
+            cafile=self.ssl_cafile,
+            certfile=self.ssl_certfile,
+            keyfile=self.ssl_keyfile,
+            password=self.ssl_password or "",  # without one OpenSSL asks at the terminal, and waits
         )
         return context

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TransactionalIdAuthorizationFailed, for_code
 
+from worker.adapters.kafka import diagnosis
 from worker.adapters.kafka.publisher import TransactionalPublisher
+from worker.adapters.kafka.rights import Right, Rights
 from worker.flow.publication import FencedError, PublishFailedError
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ COMPACT = "compact"
 
 
 class InspectionError(Exception):
-    """The brokers cannot be asked. The text names the cause."""
+    """The brokers cannot be asked. The text names the cause; `mend` says what to do, where that is known."""
+
+    def __init__(self, text: str, mend: str = "") -> None:
+        super().__init__(text)
+        self.mend = mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,12 @@ class Inspection:
         self._admin = AIOKafkaAdminClient(**connection.arguments())
 
     async def __aenter__(self) -> Self:
-        await _asked(self._admin.start(), "connect to KAFKA_BOOTSTRAP_SERVERS")
+        try:
+            await _asked(self._admin.start(), "connect to KAFKA_BOOTSTRAP_SERVERS")
+        except InspectionError as exc:
+            await self._admin.close()
+            found = await diagnosis.cause(self._connection)
+            raise InspectionError(f"cannot connect to KAFKA_BOOTSTRAP_SERVERS: {found.fact}", found.mend) from exc
         return self
 
     async def __aexit__(
@@ -101,8 +112,20 @@ class Inspection:
         asked = self._admin.list_consumer_group_offsets(group_id, partitions=[TopicPartition(topic, 0)])
         await _asked(asked, f"read the offsets of the group {group_id}")
 
-    async def transactions(self, group_id: str, topic: str, seconds: float) -> None:
-        """Start a transactional producer under an id that no lane uses. Raises InspectionError."""
+    async def missing_rights(self, group_id: str, read: Sequence[str], written: Sequence[str]) -> list[Right]:
+        """Rights that the worker lacks on these topics and on the group."""
+        rights = Rights(self._admin)
+        found: list[Right] = await _asked(rights.missing_on_topics(read, written), "try the rights on the topics")
+        found += await _asked(rights.missing_on_group(group_id), "try the rights on the group")
+        return found
+
+    async def missing_idempotence(self) -> list[Right]:
+        """The right that brokers before 2.8 want for at_least_once, if it is missing."""
+        found: list[Right] = await _asked(Rights(self._admin).missing_on_cluster(), "try an idempotent producer")
+        return found
+
+    async def transactions(self, group_id: str, topic: str, seconds: float) -> Right | None:
+        """Start a transactional producer under an id that no lane uses; the right it lacks. Raises InspectionError."""
         publisher = TransactionalPublisher(
             self._connection,
             group_id=group_id,
@@ -113,9 +136,12 @@ class Inspection:
         try:
             await publisher.start()
         except (PublishFailedError, FencedError) as exc:
+            if isinstance(exc.__cause__, TransactionalIdAuthorizationFailed):
+                return Right("Write", "transactional id", f"{group_id}-{topic}-", prefix=True)
             raise InspectionError(f"cannot start a transactional producer: {exc}") from exc
         finally:
             await publisher.close()
+        return None
 
 
 async def _asked(question: Awaitable[Any], what: str) -> Any:

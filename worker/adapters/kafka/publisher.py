@@ -69,6 +69,10 @@ class BoundedProducer:
             raise FencedError(_name(exc)) from exc
         except _FAILED as exc:
             raise PublishFailedError(_name(exc)) from exc
+        except asyncio.CancelledError as exc:
+            if cancellation.is_ours():
+                raise
+            raise PublishFailedError("cancelled within aiokafka") from exc
 
     async def _send(self, messages: Sequence[Message]) -> None:
         """Send all and wait for every ack: a send that fails does not fail the transaction by itself."""

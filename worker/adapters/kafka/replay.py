@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from worker.adapters.kafka import diagnosis
 from worker.adapters.kafka.publisher import BoundedProducer
 from worker.adapters.kafka.records import record_of
 
@@ -117,14 +118,16 @@ class ReplayTopics:
     """Which topics there are, and the ledger's own: `async with ReplayTopics(connection) as topics`."""
 
     def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._admin = AIOKafkaAdminClient(**connection.arguments())
 
     async def __aenter__(self) -> Self:
         try:
             await _asked(self._admin.start(), "connect to KAFKA_BOOTSTRAP_SERVERS")
-        except ReplayBrokerError:
+        except ReplayBrokerError as exc:
             await self._admin.close()
-            raise
+            found = await diagnosis.cause(self._connection)
+            raise ReplayBrokerError(f"{exc}: {found.fact}. {found.mend}") from exc
         return self
 
     async def __aexit__(

@@ -144,6 +144,14 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         self._consumer._coordinator.reset_generation()  # noqa: SLF001 - aiokafka has no other way to forget it
         await asyncio.sleep(JOIN_PAUSE_SECONDS)
 
+    def end(self, partition: int) -> int | None:
+        """The partition's high watermark, as the last fetch told it."""
+        tp = self._input(partition)
+        if tp not in self._consumer.assignment():
+            return None
+        end: int | None = self._consumer.highwater(tp)
+        return end
+
     def pause(self, partition: int) -> None:
         """Fetch no more; nothing to do for a partition that is not ours any more."""
         try:
@@ -235,7 +243,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
             self.pause(tp.partition)
         self._unforeseen, self._joined_at = 0, asyncio.get_running_loop().time()
         if self._rebalanced is not None:
-            await self._count(assigned)
+            await self._guarded(self._count(assigned))
             await self._guarded(self._rebalanced.assigned([tp.partition for tp in assigned]))
 
     def _leave_seat_to_thief(self) -> None:
