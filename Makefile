@@ -4,13 +4,14 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 # The first interpreter that is new enough; `make PYTHON=... setup` names another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help setup demo test unit java clock lint format bench chaos readme lock clean
+.PHONY: help setup tools demo test unit wheel java clock lint format bench chaos readme chart audit sbom lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
@@ -25,14 +26,23 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+tools: $(TOOLS) ## what deploy/ is checked with: Helm's engine, schemas, rules
+
+$(TOOLS): requirements-deploy.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-deploy.txt
+	@touch $@
+
 demo: setup ## watch the worker decide sample tracks; needs nothing but Python
 	$(BIN)/python -m worker demo
 
-test: setup java clock ## every test, also those on a real Kafka (Java 17, Maven)
+test: setup tools java clock ## every test, also those on a real Kafka (Java 17, Maven)
 	$(BIN)/python -m pytest
 
-unit: setup ## the tests that need no broker
+unit: setup tools ## the tests that need no broker
 	$(BIN)/python -m pytest -m "not broker"
+
+wheel: setup ## the fast part of the tests, against the built wheel
+	$(BIN)/python -m tests.deploy.wheel
 
 # Java is installed where this can be done without asking: as root on Debian. Elsewhere the tests must not be skipped.
 java:
@@ -70,13 +80,25 @@ bench: setup java ## throughput, CPU, latency, and what kills cost, on a real Ka
 chaos: setup java clock ## every fault at once on three brokers; SEED=7 MINUTES=30 CALM=3 choose another run
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --calm $(or $(CALM),1)
 
-readme: setup ## write README's generated tables anew
+readme: setup chart ## write README's generated tables anew, and what the chart has of the settings
 	$(BIN)/python -m tests.readme --write
+
+chart: setup ## copy alert rules, dashboards and the settings' names into the chart
+	$(BIN)/python -m tests.deploy.chart --write
+
+audit: tools ## known vulnerabilities of what is locked, where the registry tells them
+	$(BIN)/python -m tests.deploy.audit
+
+sbom: tools ## what is in the image, as CycloneDX: build/sbom.cdx.json
+	@mkdir -p build
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --of JSON --output-file build/sbom.cdx.json
 
 lock: setup ## resolve the dependencies anew (needs uv in .venv)
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --all-extras --output-file requirements-dev.txt
+	$(subst pyproject.toml,--group deploy,$(LOCK)) --constraint requirements-dev.txt --output-file requirements-deploy.txt
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'])" | \
 		$(subst pyproject.toml,-,$(LOCK)) --constraint requirements-dev.txt --output-file requirements-build.txt
 

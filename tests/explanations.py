@@ -9,14 +9,17 @@ from worker.pipeline.explanation import (
     Cause,
     Commits,
     Explanation,
+    Jobs,
+    JobWaitsFor,
     LastError,
+    OpenJob,
     Partition,
     Paused,
     Process,
     Waiting,
     WaitsFor,
 )
-from worker.pipeline.facts import QuotaStatus
+from worker.pipeline.statuses import QuotaStatus
 
 AT = "2026-05-01T03:12:44.000Z"
 COMMITS = Commits(watermark=4812, committed_seconds=0.21, under_way_seconds=None, failures=0, error=None)
@@ -51,6 +54,44 @@ OUT = replace(
     outage=Cause("unavailable", "HTTP 503", 600.0, "2026-05-01T03:02:44.000Z", 12.0),
     breaker="open",
     clock_stands_seconds=600.0,
+)
+
+JOB = OpenJob(
+    job_id="0b0e4d0c-7b5e-4c39-9c3e-4a8f0a0f1a11",
+    first_offset=4812,
+    last_offset=14_811,
+    tracks=9988,
+    age_seconds=754.0,
+    waits_for=JobWaitsFor.TIME,
+    call="ask",
+    page=None,
+    due_seconds=120.0,
+    deadline_seconds=20_846.0,
+    detail="HTTP 503",
+)
+NEW = replace(
+    JOB,
+    job_id=None,
+    first_offset=14_812,
+    last_offset=24_811,
+    tracks=10_000,
+    age_seconds=0.4,
+    waits_for=JobWaitsFor.INTENT,
+    call="create",
+    due_seconds=None,
+    deadline_seconds=None,
+    detail="",
+)
+JOBS = Jobs(
+    mode="bulk",
+    estimate_seconds=99_999.0,
+    above_seconds=300.0,
+    open=2,
+    tracks=19_988,
+    oldest_seconds=754.0,
+    next_size=10_000,
+    next_seconds=None,
+    jobs=(JOB, NEW),
 )
 
 

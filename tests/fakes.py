@@ -165,6 +165,10 @@ class FakeSource:
         self._broker.arrived.set()
         return offset or 0
 
+    def end(self, partition: int) -> int | None:
+        log = self._broker.input[partition]
+        return log[-1].offset + 1 if log else 0
+
     def pause(self, partition: int) -> None:
         if partition in self.owned:
             self.paused.add(partition)

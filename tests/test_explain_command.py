@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.explanations import PROCESS, explanation, partition, waiting
+from tests.explanations import JOBS, PROCESS, explanation, partition, waiting
 from worker.adapters.web import OperatorServer
-from worker.explain_command import explain
-from worker.pipeline.facts import LaneStatus, WorkerStatus
+from worker.explain_command import _ANSWER, explain
+from worker.pipeline.statuses import LaneStatus, WorkerStatus
 from worker.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -191,6 +192,14 @@ async def test_as_an_operator_starts_it(tmp_path: Path) -> None:
     assert "offset 4812 holds the watermark" in done.stdout
 
 
+def test_what_an_older_worker_says_is_understood() -> None:
+    """A rolling update: the command is newer than the worker that it asks, and that one knows of no jobs."""
+    body = orjson.loads(orjson.dumps(explanation(partition(3, waiting()))))
+    [shown] = body["partitions"]
+    del shown["jobs"], shown["behind"]["in_jobs"], shown["behind"]["behind_key"]
+    assert _ANSWER.validate_json(orjson.dumps(body)) == explanation(partition(3, waiting()))
+
+
 def test_the_keys_of_the_json_are_a_contract() -> None:
     """Whoever reads them in a script relies on them: add, and say so here; never rename."""
     body = orjson.loads(orjson.dumps(explanation(partition(3, waiting()), process=PROCESS)))
@@ -199,14 +208,26 @@ def test_the_keys_of_the_json_are_a_contract() -> None:
     assert set(shown) == {
         *("topic", "partition", "watermark", "watermark_seconds", "watermark_at", "next_offset", "highest_completed"),
         *("done_above", "holder", "behind", "buffered_records", "buffered_bytes", "metadata_used", "paused"),
-        *("commits", "records"),
+        *("commits", "records", "jobs"),
+    }
+    assert shown["jobs"] is None
+    with_jobs = orjson.loads(orjson.dumps(replace(partition(3), jobs=JOBS)))["jobs"]
+    assert set(with_jobs) == {
+        *("mode", "estimate_seconds", "above_seconds", "open", "tracks", "oldest_seconds", "next_size"),
+        *("next_seconds", "jobs"),
+    }
+    assert set(with_jobs["jobs"][0]) == {
+        *("job_id", "first_offset", "last_offset", "tracks", "age_seconds", "waits_for", "call", "page"),
+        *("due_seconds", "deadline_seconds", "detail"),
     }
     assert set(shown["holder"]) == {
         *("offset", "item_id", "state", "waits_for", "since_seconds", "due_seconds", "predecessor", "attempts"),
         *("last_error", "job_id", "deadline_seconds", "received_seconds", "written_at"),
     }
     assert set(shown["holder"]["last_error"]) == {"kind", "detail"}
-    assert set(shown["behind"]) == {"queued", "same_key", "in_flight", "retrying", "unpublished"}
+    assert set(shown["behind"]) == {
+        *("queued", "same_key", "in_flight", "retrying", "unpublished", "in_jobs", "behind_key"),
+    }
     assert set(shown["commits"]) == {"watermark", "committed_seconds", "under_way_seconds", "failures", "error"}
     assert set(body["process"]) == {
         *("state", "held", "outage", "breaker", "clock_stands_seconds", "in_flight", "concurrency_limit"),

@@ -15,7 +15,7 @@ from worker.explain_words import MEANINGS, due, ranges, seconds, table
 from worker.flow.commit_point import CommitPoint, encode
 from worker.flow.publication import Committed
 from worker.pipeline.explanation import Behind, LastError, Paused, WaitsFor
-from worker.pipeline.facts import QuotaStatus
+from worker.pipeline.statuses import QuotaStatus
 
 COLUMNS = 100
 FULL = Paused("fetching", WaitsFor.BUFFER_FULL, 180.0, "1000 of 1000 records, 81750 of 4194304 bytes; goes on at half")

@@ -23,12 +23,20 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # The ports' words: what an adapter is handed and what it may raise.
     "worker.adapters.humanstandard": ("worker.domain", "worker.flow"),
     "worker.adapters.kafka": ("worker.domain", "worker.flow", "worker.pipeline.ports"),
-    "worker.adapters.telemetry": ("worker.domain", "worker.flow", "worker.pipeline.facts"),
-    "worker.adapters.web": ("worker.domain", "worker.flow", "worker.pipeline.facts", "worker.pipeline.explanation"),
+    "worker.adapters.telemetry": (
+        *("worker.domain", "worker.flow", "worker.pipeline.facts", "worker.pipeline.statuses"),
+    ),
+    "worker.adapters.web": (
+        *("worker.domain", "worker.flow", "worker.pipeline.statuses", "worker.pipeline.explanation"),
+    ),
+    "worker.adapters.webhook_receiver": ("worker.domain", "worker.flow", "worker.pipeline.facts"),
     "worker.sandbox": ("worker.domain", "worker.flow", "worker.settings", "worker.app"),
     "worker.settings": ("worker.settings_checks",),
     "worker.policy_commands": ("worker.domain",),
-    "worker.app": ("worker.domain", "worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
+    "worker.app": (
+        *("worker.app_bulk", "worker.domain", "worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
+    ),
+    "worker.app_bulk": ("worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
     "worker.operations": ("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
     "worker.replay_arguments": ("worker.domain",),
     "worker.replay_views": ("worker.domain",),
@@ -38,7 +46,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
     ),
     "worker.explain_words": ("worker.domain", "worker.pipeline.explanation"),
-    "worker.explain_text": ("worker.explain_words", "worker.pipeline.explanation", "worker.pipeline.facts"),
+    "worker.explain_text": (
+        *("worker.explain_jobs", "worker.explain_words", "worker.pipeline.explanation", "worker.pipeline.statuses"),
+    ),
+    "worker.explain_jobs": ("worker.explain_words", "worker.pipeline.explanation"),
     "worker.explain_stored": ("worker.explain_words", "worker.domain", "worker.flow"),
     "worker.explain_command": (
         *("worker.explain_text", "worker.explain_stored", "worker.pipeline.explanation"),

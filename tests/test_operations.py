@@ -17,9 +17,9 @@ REQUIRED = {"HS_API_KEY": "-", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "TOPIC_
 REPLAYED = ["track-dead-letter-replayed", "to-people-replayed"]
 
 
-def printed(*, replay: bool) -> list[str]:
+def printed(*, replay: bool, **more: str) -> list[str]:
     out = io.StringIO()
-    assert topics(load(environ=REQUIRED, env_file=None).settings, out, create=False, replay=replay) == 0
+    assert topics(load(environ=REQUIRED | more, env_file=None).settings, out, create=False, replay=replay) == 0
     return out.getvalue().splitlines()
 
 
@@ -35,6 +35,17 @@ def test_the_topics_of_replays_have_one_partition_and_never_forget() -> None:
     for line in printed(replay=True)[5:]:
         assert "--partitions 1 " in line
         assert line.endswith("--config cleanup.policy=compact")
+
+
+def test_the_topic_of_webhooks_is_wanted_only_with_their_address() -> None:
+    """It has the input's number of partitions and forgets within a day."""
+    webhooks = {"WEBHOOK_URL": "https://intake.example.com", "WEBHOOK_SECRET": "-"}
+    assert not any("track-webhook" in line for line in printed(replay=True))
+    wanted = printed(replay=False, **webhooks)
+    assert len(wanted) == 6
+    assert [line.split("--partitions ")[1].split()[0] for line in (wanted[0], wanted[5])] == ["16", "16"]
+    assert wanted[5].split(" --config ", 1)[0].endswith("--topic track-webhook --partitions 16")
+    assert "--config cleanup.policy=delete --config retention.ms=86400000 " in wanted[5]
 
 
 @pytest.mark.parametrize(("words", "lines"), [((), 5), (("--replay",), 7), (("print", "--replay"), 7)])

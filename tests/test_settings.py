@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUIRED = {"HS_API_KEY": "key", "KAFKA_BOOTSTRAP_SERVERS": "broker:9092"}
-SECRETS = ("HS_API_KEY", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_PASSWORD")
+SECRETS = ("HS_API_KEY", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_PASSWORD", "WEBHOOK_SECRET", "WEBHOOK_SECRET_OLD")
 NAMES = [name.upper() for name in Settings.model_fields]
 SASL = {
     "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -25,6 +25,8 @@ SASL = {
     "KAFKA_SASL_USERNAME": "worker",
     "KAFKA_SASL_PASSWORD": "hidden",
 }
+
+WEBHOOKS = {"WEBHOOK_URL": "https://intake.example.com/webhooks/humanstandard", "WEBHOOK_SECRET": "secret"}
 
 
 def settings(**environ: str) -> Settings:
@@ -142,6 +144,12 @@ def test_a_size_of_an_unknown_unit_is_refused_without_showing_it() -> None:
         ),
         ({"TOPIC_APPROVE": "x", "TOPIC_DEAD_LETTER": "x"}, "TOPIC_APPROVE, TOPIC_DEAD_LETTER"),
         ({"TOPIC_DEAD_LETTER": "track-submitted"}, "TOPIC_SUBMITTED, TOPIC_DEAD_LETTER"),
+        ({"TOPIC_WEBHOOK": "track-submitted"}, "TOPIC_SUBMITTED, TOPIC_WEBHOOK"),
+        ({"TOPIC_WEBHOOK": "track-dead-letter"}, "TOPIC_DEAD_LETTER, TOPIC_WEBHOOK"),
+        ({"WEBHOOK_URL": "https://x"}, "WEBHOOK_URL, WEBHOOK_SECRET"),
+        ({"WEBHOOK_SECRET": "x"}, "WEBHOOK_SECRET, WEBHOOK_URL"),
+        ({"WEBHOOK_SECRET_OLD": "x"}, "WEBHOOK_SECRET_OLD, WEBHOOK_SECRET"),
+        (WEBHOOKS | {"WEBHOOK_PORT": "8080"}, "HTTP_PORT, WEBHOOK_PORT"),
     ],
 )
 def test_each_rule_is_told_by_the_names_it_is_about(environ: dict[str, str], about: str) -> None:
@@ -168,6 +176,12 @@ def test_bounds_are_where_the_rules_say() -> None:
         **SASL,
     )
     assert read.http_port == 0
+
+
+def test_webhooks_are_off_until_their_address_is_set() -> None:
+    assert settings(WEBHOOK_PORT="8080").webhook_url is None
+    read = settings(**WEBHOOKS, HTTP_PORT="0", WEBHOOK_PORT="0")
+    assert (read.webhook_url, read.topic_webhook) == (WEBHOOKS["WEBHOOK_URL"], "track-webhook")
 
 
 def test_every_rule_reads_fields_that_exist() -> None:
@@ -201,10 +215,10 @@ def test_no_mistake_shows_the_value_that_it_is_about(name: str, value: str) -> N
 
 
 def test_secrets_are_shown_as_being_set_and_nothing_more() -> None:
-    read = settings(**SASL | {"HS_API_KEY": "hidden"})
+    read = settings(**SASL | WEBHOOKS | {"HS_API_KEY": "hidden", "WEBHOOK_SECRET": "hidden"})
     rows = {name.upper(): shown(value) for name, value in read}
     assert "hidden" not in repr(read)
-    assert [rows[name] for name in SECRETS] == ["********", "********", "-"]
+    assert [rows[name] for name in SECRETS] == ["********", "********", "-", "********", "-"]
     assert {name.upper() for name, value in read if isinstance(value, SecretStr)} < set(SECRETS)
     assert (rows["SANDBOX"], rows["COMMIT_INTERVAL_SECONDS"], rows["POLICY_FILES"]) == ("false", "0.2", "-")
 

@@ -113,7 +113,7 @@ def test_tests_without_a_broker_wait_for_facts_not_for_time() -> None:
 
 def test_the_locks_name_no_address_and_hash_everything() -> None:
     locks = sorted(ROOT.glob("requirements*.txt"))
-    assert len(locks) == 3
+    assert len(locks) == 4
     for lock in locks:
         text = lock.read_text()
         assert "://" not in text

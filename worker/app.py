@@ -18,11 +18,13 @@ import uvloop
 from worker import __version__
 from worker.adapters.humanstandard.client import HumanStandard
 from worker.adapters.humanstandard.transport import AiohttpTransport
+from worker.adapters.kafka import tokens
 from worker.adapters.kafka.connection import Connection
 from worker.adapters.kafka.publisher import IdempotentPublisher, TransactionalPublisher
 from worker.adapters.kafka.source import GroupConfig, KafkaSource
 from worker.adapters.telemetry import Telemetry
 from worker.adapters.web import OperatorServer
+from worker.app_bulk import bulk_of
 from worker.domain.decider import Decider, Topics
 from worker.domain.policies import BUILT_IN
 from worker.domain.policy_file import load
@@ -36,12 +38,14 @@ from worker.flow.entry import Limits
 from worker.flow.pacing import AnalysisTime, Pacer
 from worker.flow.service import OutagePolicy, Service
 from worker.pipeline.calls import Calls
-from worker.pipeline.facts import WorkerStatus
+from worker.pipeline.statuses import WorkerStatus
 from worker.pipeline.worker import Worker, WorkerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from aiokafka.abc import AbstractTokenProvider
 
     from worker.domain.policy import Policy
     from worker.pipeline.explanation import Explanation
@@ -93,11 +97,21 @@ async def _run(settings: Settings, decider: Decider) -> int:
         source = KafkaSource(connection_of(settings), _group_of(settings))
         stack.push_async_callback(source.stop)
         calls = _calls_of(settings, analyst, decider, telemetry)
+        bulk = await bulk_of(
+            settings,
+            connection_of(settings),
+            jobs=analyst.jobs,
+            calls=calls,
+            source=source,
+            telemetry=telemetry,
+            stack=stack,
+        )
         worker = Worker(
             _config_of(settings),
             source=source,
             new_publisher=_publishers_of(settings, source),
             calls=calls,
+            bulk=bulk,
             observe=telemetry,
         )
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -178,12 +192,19 @@ def connection_of(settings: Settings) -> Connection:
         sasl_mechanism=settings.kafka_sasl_mechanism or "PLAIN",
         sasl_username=settings.kafka_sasl_username,
         sasl_password=sasl.get_secret_value() if sasl else None,
+        sasl_tokens=_tokens_of(settings),
         ssl_cafile=_text(settings.kafka_ssl_cafile),
         ssl_certfile=_text(settings.kafka_ssl_certfile),
         ssl_keyfile=_text(settings.kafka_ssl_keyfile),
         ssl_password=tls.get_secret_value() if tls else None,
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
+
+
+def _tokens_of(settings: Settings) -> AbstractTokenProvider | None:
+    if settings.kafka_oauth_token_provider is not None:
+        return tokens.provider(settings.kafka_oauth_token_provider)
+    return tokens.TokenFile(settings.kafka_oauth_token_file) if settings.kafka_oauth_token_file is not None else None
 
 
 def _text(path: Path | None) -> str | None:
@@ -202,16 +223,17 @@ def _group_of(settings: Settings) -> GroupConfig:
 
 
 def _publishers_of(settings: Settings, source: KafkaSource) -> Callable[[int], Publisher]:
+    connection = connection_of(settings)  # one for all: an operator's token provider may keep what it fetched
     if settings.guarantee == "at_least_once":
         return lambda partition: IdempotentPublisher(
-            connection_of(settings),
+            connection,
             topic=settings.topic_submitted,
             partition=partition,
             timeout_seconds=settings.kafka_transaction_timeout_seconds,
             commit=source.commit,
         )
     return lambda partition: TransactionalPublisher(
-        connection_of(settings),
+        connection,
         group_id=settings.kafka_group_id,
         topic=settings.topic_submitted,
         partition=partition,

@@ -11,11 +11,13 @@ from worker.explain_words import shown
 from worker.flow.commit_point import CommitPoint, MetadataError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from worker.flow.job_intent import Intent
     from worker.flow.publication import Committed
 
 JOBS_SHOWN = 10
+SETS_SHOWN = 4
 _LAST_TIMESTAMP_MS = 253_402_300_799_999  # the end of year 9999
 
 
@@ -25,6 +27,19 @@ class Job:
 
     offset: int
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOfTracks:
+    """What one job of many tracks is of, or is to be: at most so many of its offsets are undecided.
+
+    `job_id` is None where the API may not have made it yet: the next owner of the partition repeats the request.
+    """
+
+    first_offset: int
+    last_offset: int
+    undecided: int
+    job_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ class Stored:
     problem: str | None
     group_state: str | None
     owner: str | None
+    sets: tuple[SetOfTracks, ...] = ()
 
 
 def stored(
@@ -78,7 +94,16 @@ def stored(
         problem=problem,
         group_state=group_state,
         owner=owner,
+        sets=tuple(_set(intent, point) for intent in point.intents),
     )
+
+
+def _set(intent: Intent, point: CommitPoint) -> SetOfTracks:
+    first = max(intent.first, point.watermark)
+    excluded = sum(max(0, end - max(begin, first)) for begin, end in intent.excluded)
+    done = sum(1 for offset in point.done if intent.covers(offset))
+    undecided = intent.last + 1 - first - excluded - done
+    return SetOfTracks(intent.first, intent.last, undecided, intent.job_id)
 
 
 def _point(committed: Committed | None) -> tuple[CommitPoint, str | None]:
@@ -115,7 +140,19 @@ def stored_text(found: Stored) -> Iterator[str]:
         yield f"             {job.offset}  {shown(job.job_id)}"
     if len(found.jobs) > JOBS_SHOWN:
         yield f"             and {len(found.jobs) - JOBS_SHOWN} more (--json)"
+    yield from _sets(found.sets)
     yield f"  owner      {_owner(found)}"
+
+
+def _sets(sets: Sequence[SetOfTracks]) -> Iterator[str]:
+    if sets:
+        yield f"  of many    {len(sets)} jobs of many tracks, bought or about to be"
+    for each in sets[:SETS_SHOWN]:
+        name = "new: its creation is repeated, and buys nothing twice" if each.job_id is None else shown(each.job_id)
+        yield f"             {each.first_offset} to {each.last_offset}, {each.undecided} undecided at most"
+        yield f"               {name}"
+    if len(sets) > SETS_SHOWN:
+        yield f"             and {len(sets) - SETS_SHOWN} more (--json)"
 
 
 def _owner(found: Stored) -> str:

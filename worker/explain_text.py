@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.explain_jobs import jobs_overview, jobs_text
 from worker.explain_words import MEANINGS, due, ranges, seconds, shown, table
 from worker.pipeline.explanation import WaitsFor
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.pipeline.explanation import Cause, Commits, Explanation, Partition, Process, Waiting
-    from worker.pipeline.facts import QuotaStatus
+    from worker.pipeline.statuses import QuotaStatus
 
 _ITEM_BYTES = 24
 
@@ -39,6 +40,8 @@ def _partition(partition: Partition) -> Iterator[str]:
         yield f"{name}: offset {holder.offset} holds the watermark"
         yield f"  held for   {seconds(partition.watermark_seconds or 0.0)}, since {partition.watermark_at}"
         yield from _record(holder, partition)
+    if partition.jobs is not None:
+        yield from jobs_text(partition.jobs)
     for paused in partition.paused:
         lasting = "" if paused.since_seconds is None else f" for {seconds(paused.since_seconds)}"
         yield f"  paused     {_what(paused.what)}{lasting}: {paused.why}"
@@ -77,6 +80,8 @@ def _record(record: Waiting, partition: Partition) -> Iterator[str]:
         f"  behind it  {behind.queued} queued ({behind.same_key} for their key's turn), "
         f"{behind.in_flight} in flight, {behind.retrying} retrying, {behind.unpublished} unpublished"
     )
+    if behind.in_jobs or behind.behind_key:
+        yield f"             {behind.in_jobs} in jobs, {behind.behind_key} with a result, behind another of their key"
 
 
 def _commits(commits: Commits) -> str:
@@ -128,6 +133,7 @@ def _overview(partitions: Sequence[Partition]) -> Iterator[str]:
             yield f"  last error: {shown(each.commits.error or '?')}"
     for why in dict.fromkeys(each.holder.waits_for for each in busy if each.holder):
         yield f"{why}: {MEANINGS[why]}"
+    yield from jobs_overview(sorted(partitions, key=lambda each: each.partition))
 
 
 def _own_pauses(partition: Partition) -> list[WaitsFor]:
@@ -137,6 +143,7 @@ def _own_pauses(partition: Partition) -> list[WaitsFor]:
 def _line(partition: Partition) -> tuple[str, ...]:
     holder, behind = partition.holder, partition.behind
     total = behind.queued + behind.in_flight + behind.retrying + behind.unpublished
+    total += behind.in_jobs + behind.behind_key
     return (
         str(partition.partition),
         "-" if partition.watermark is None else str(partition.watermark),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.domain.printable import printable
-from worker.pipeline.explanation import WaitsFor
+from worker.pipeline.explanation import JobWaitsFor, WaitsFor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,10 @@ MEANINGS: Mapping[WaitsFor, str] = {
     WaitsFor.SLOT: "a slot: as many analyses are in flight as may be",
     WaitsFor.TURN: "nothing; it is about to start",
     WaitsFor.PREDECESSOR: "an earlier record with its key",
+    WaitsFor.GATHERING: "a job: enough tracks for one, or BULK_MAX_WAIT_SECONDS",
+    WaitsFor.JOB_ROOM: "a job: its partition has as many open as may be, or no metadata for one more",
+    WaitsFor.JOB: "its result: it is in a job of many tracks",
+    WaitsFor.KEY: "the outcome of an earlier record with its key: its own result is here",
     WaitsFor.PUBLICATION: "its publication: it is decided, the commit is to come",
     WaitsFor.COMMITS: "Kafka: too many decisions wait for their commit, so nothing more is bought",
     WaitsFor.HELD: "the operator: the API refuses the key, the account or the client; see /readyz",
@@ -32,6 +36,18 @@ MEANINGS: Mapping[WaitsFor, str] = {
     WaitsFor.METADATA: "the oldest record: three quarters of the commit metadata are in use",
     WaitsFor.WINDOW: "the oldest record: this one is too far above the watermark",
     WaitsFor.BUFFER_FULL: "room in memory (MAX_BUFFERED_RECORDS, MAX_BUFFERED_BYTES)",
+}
+JOB_MEANINGS: Mapping[JobWaitsFor, str] = {
+    JobWaitsFor.REPLY: "the reply: its call is under way",
+    JobWaitsFor.INTENT: "a commit: what is to be bought is written down before",
+    JobWaitsFor.RECORDS: "its records: they are being delivered again, and the request needs all of them",
+    JobWaitsFor.PARTITION: "its partition, which starts nothing now: see what is paused, and the commits",
+    JobWaitsFor.ROOM: "a commit: too many decisions of its partition wait for theirs",
+    JobWaitsFor.TIME: "the time of its next call",
+    JobWaitsFor.SERVICE: "the API: it refuses the key or the account, or is out",
+    JobWaitsFor.QUOTA: "quota: RATE_LIMIT_PER_MINUTE, or what the API says is left",
+    JobWaitsFor.TURN: "nothing; its next call is about to leave",
+    JobWaitsFor.COMMIT: "the commit of its last decisions; it needs no more calls",
 }
 _TEXT_BYTES = 200
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400

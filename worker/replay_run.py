@@ -208,7 +208,6 @@ class Replay:
             await self.writer.publish([*((each.message, each.partition) for each in batch), *self._marks(entries)])
         for key, value in entries.items():
             self.ledger.learn(key, value)
-        self._waiting.difference_update(each.origin for each in batch)
         self.tally.replayed += len(batch)
         self._tell(batch)
 

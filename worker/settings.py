@@ -25,7 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
-from worker.settings_checks import broken_rules, expected, plain_http_url, split_commas
+from worker.settings_checks import broken_rules, expected, importable, plain_http_url, split_commas
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -38,6 +38,7 @@ Url = Annotated[str, AfterValidator(plain_http_url)]
 Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
 Protocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Upper]
+Mechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], Upper]
 Number = BeforeValidator(lambda value: int(value) if isinstance(value, str) and value.isdecimal() else value)
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
@@ -78,12 +79,16 @@ class Settings(BaseModel):
     """Static membership: unique for each replica and stable over restarts, such as the pod's name."""
     kafka_security_protocol: Protocol = "PLAINTEXT"
     """How to talk to the brokers."""
-    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Upper] | None = None
-    """With SASL: how to log in."""
+    kafka_sasl_mechanism: Mechanism | None = None
+    """With SASL: how to log in. OAUTHBEARER: with an access token instead of a name and a password."""
     kafka_sasl_username: str | None = None
     """With SASL: who logs in."""
     kafka_sasl_password: Secret | None = None
     """With SASL: the password."""
+    kafka_oauth_token_file: FilePath | None = None
+    """With OAUTHBEARER: the access token, as Kubernetes projects it; read anew for every connection."""
+    kafka_oauth_token_provider: Annotated[str, AfterValidator(importable)] | None = None
+    """Instead of the file: module:function of yours that returns an aiokafka.abc.AbstractTokenProvider."""
     kafka_ssl_cafile: FilePath | None = None
     """With TLS: certificate authorities (PEM) to trust for the brokers. Unset: the system's."""
     kafka_ssl_certfile: FilePath | None = None
@@ -113,6 +118,8 @@ class Settings(BaseModel):
     """Output: decisions reject and rejected."""
     topic_dead_letter: Topic = "track-dead-letter"
     """Output: records that are no event, as they came."""
+    topic_webhook: Topic = "track-webhook"
+    """Internal, with WEBHOOK_URL: events of jobs on their way to the replica that owns the partition."""
 
     policy: Annotated[str, StringConstraints(min_length=1)] = "two-tier"
     """For events that name no policy: two-tier, certification, strict, permissive, or a TOML file's path."""
@@ -126,7 +133,7 @@ class Settings(BaseModel):
     max_concurrency: Count = 64
     """Analyses in flight at most (generation 2: from submission to result)."""
     rate_limit_per_minute: Annotated[int, Field(ge=0)] = 60
-    """Requests to the API a minute, submissions and polls together. 0: no limit of our own."""
+    """Requests a minute, polls included, for the key: replicas divide it by their partitions. 0: no limit of ours."""
     commit_interval_seconds: Seconds = 0.2
     """Pause between two publications of a partition."""
     record_deadline_seconds: Seconds = 900.0
@@ -143,6 +150,18 @@ class Settings(BaseModel):
     """Retries at most, as a share of first submissions, for the whole process; ten a minute are always allowed."""
     outage_policy: Annotated[Literal["wait", "review"], Lower] = "wait"
     """While the API as a whole is out. wait: tracks keep their place and their time. review: people decide them."""
+    mode: Annotated[Literal["direct", "bulk", "auto"], Lower] = "auto"
+    """direct: every track by itself. bulk: in jobs of many. auto: whichever clears a partition's backlog sooner."""
+    bulk_above_seconds: Seconds = 300.0
+    """With auto: a backlog that single calls would need longer for is cleared by jobs."""
+    bulk_max_items: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    """Tracks in a job at most."""
+    bulk_max_wait_seconds: Seconds = 30.0
+    """A job is made of fewer tracks when the oldest has waited this long for it."""
+    bulk_poll_seconds: Seconds = 20.0
+    """Least wait between two questions for a job; where webhooks tell of its end, few are asked."""
+    bulk_deadline_seconds: Seconds = 21_600.0
+    """Tracks of a job without a result this long after its first call go to manual review (analysis_timeout)."""
     adaptive_concurrency: bool = True
     """true: the number of analyses in flight follows 429s, 503s, time-outs and latency. false: MAX_CONCURRENCY."""
     hold_probe_seconds: Seconds = 30.0
@@ -164,6 +183,16 @@ class Settings(BaseModel):
     """Address for /livez, /readyz, /metrics and /status."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port for them. 0: any free one, which is logged."""
+    webhook_url: Url | None = None
+    """Public address that leads to /webhooks/humanstandard on WEBHOOK_PORT of any replica. Unset: no webhooks."""
+    webhook_secret: Secret | None = None
+    """With WEBHOOK_URL: the API's webhook secret, which signs every event."""
+    webhook_secret_old: Secret | None = None
+    """During a rotation: the secret before it, which is accepted as well."""
+    webhook_host: Annotated[str, StringConstraints(min_length=1)] = "0.0.0.0"  # noqa: S104 - the API is outside
+    """Address for webhooks."""
+    webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """Port for them, never that of HTTP_PORT: it is open to the world. 0: any free one, which is logged."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
     """Least severe log line that is written."""
     log_format: Annotated[Literal["json", "console"], Lower] = "json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,18 @@ def plain_http_url(value: str) -> str:
     if not sound or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(_URL)
     return value.rstrip("/")
+
+
+def importable(value: str) -> str:
+    """Accept `module:function` that is there."""
+    module, _, name = value.partition(":")
+    try:
+        sound = callable(getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError, ValueError):
+        sound = False
+    if not sound:
+        raise ValueError(_FACTORY)
+    return value
 
 
 def split_commas(value: object) -> object:
@@ -48,6 +62,7 @@ def expected(error: ErrorDetails) -> str:
 
 
 _BYTES = "expected bytes, such as 67108864 or 64MiB"
+_FACTORY = "expected module:function that can be imported"
 _SERVERS = "expected host:port, comma separated"
 _TOPIC = "expected a topic's name: up to 249 letters, digits, dots, dashes and underscores"
 _URL = "expected an http or https address without user, password, query and fragment"
@@ -83,6 +98,12 @@ def _differ(first: str, second: str) -> Rule:
     return Rule((first, second), lambda v: v[first] != v[second], "expected different topics")
 
 
+def _needs(name: str, needed: str, why: str) -> Rule:
+    return Rule(
+        (name, needed), lambda v: v[name] is None or v[needed] is not None, f"expected the second to be set: {why}"
+    )
+
+
 def _needs_protocol(name: str, word: str) -> Rule:
     return Rule(
         (name, "kafka_security_protocol"),
@@ -94,14 +115,61 @@ def _needs_protocol(name: str, word: str) -> Rule:
 def _needed_for_sasl(name: str) -> Rule:
     return Rule(
         (name, "kafka_security_protocol"),
-        lambda v: v[name] is not None or "SASL" not in v["kafka_security_protocol"],
+        lambda v: v[name] is not None or "SASL" not in v["kafka_security_protocol"] or _by_token(v),
         "expected the first to be set, as the protocol asks for a login",
     )
 
 
+def _by_token(values: Values) -> bool:
+    return bool(values["kafka_sasl_mechanism"] == _OAUTH)
+
+
+def _only_with_token(name: str) -> Rule:
+    return Rule(
+        (name, "kafka_sasl_mechanism"),
+        lambda v: v[name] is None or _by_token(v),
+        f"expected the second to be {_OAUTH}, or the first unset: it would have no effect",
+    )
+
+
+def _not_with_token(name: str) -> Rule:
+    return Rule(
+        (name, "kafka_sasl_mechanism"),
+        lambda v: v[name] is None or not _by_token(v),
+        f"expected the first unset with {_OAUTH}: the token says who we are",
+    )
+
+
+def _authorities_read(values: Values) -> bool:
+    return values["kafka_ssl_cafile"] is None or _loads(
+        lambda context: context.load_verify_locations(values["kafka_ssl_cafile"])
+    )
+
+
+def _key_opens(values: Values) -> bool:
+    certificate, key, password = (values[name] for name in _OURS)
+    if certificate is None or key is None:
+        return True
+    # Without a password OpenSSL would ask at the terminal.
+    opened = password.get_secret_value() if password else ""
+    return _loads(lambda context: context.load_cert_chain(certificate, key, opened))
+
+
+def _loads(into: Callable[[ssl.SSLContext], None]) -> bool:
+    try:
+        into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    except (OSError, ValueError):  # SSLError is an OSError; ValueError: a passphrase that is too long
+        return False
+    return True
+
+
+_OAUTH = "OAUTHBEARER"
+_OURS = ("kafka_ssl_certfile", "kafka_ssl_keyfile", "kafka_ssl_password")
+_TOKENS = ("kafka_oauth_token_file", "kafka_oauth_token_provider")
 _SASL = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
 _TLS = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", "kafka_ssl_password")
 _OUTPUTS = ("topic_approve", "topic_review", "topic_reject")
+_TOPICS = ("topic_submitted", *_OUTPUTS, "topic_dead_letter")
 
 RULES: tuple[Rule, ...] = (
     _below("hs_first_poll_seconds", "record_deadline_seconds", "no result can be in before the first poll"),
@@ -111,6 +179,11 @@ RULES: tuple[Rule, ...] = (
     _below("rebalance_drain_seconds", "kafka_rebalance_timeout_seconds", "the group would drop us"),
     _below("commit_interval_seconds", "kafka_transaction_timeout_seconds", "commits must come more often"),
     _at_most("max_concurrency", "max_buffered_records", "what is in flight is buffered, too"),
+    Rule(
+        ("mode", "hs_api_generation"),
+        lambda v: v["mode"] != "bulk" or v["hs_api_generation"] == 1,
+        "expected another mode than bulk: the contract of this generation's jobs of many tracks is not public",
+    ),
     *(_needs_protocol(name, "SASL") for name in _SASL),
     *(_needed_for_sasl(name) for name in _SASL),
     *(_needs_protocol(name, "SSL") for name in _TLS),
@@ -119,6 +192,24 @@ RULES: tuple[Rule, ...] = (
         lambda v: (v["kafka_ssl_certfile"] is None) == (v["kafka_ssl_keyfile"] is None),
         "expected both or neither",
     ),
+    Rule(("kafka_ssl_cafile",), _authorities_read, "expected certificates of authorities, in PEM"),
+    Rule(_OURS, _key_opens, "expected a certificate and its key, in PEM, and the key's passphrase if it has one"),
+    *(_not_with_token(name) for name in _SASL[1:]),
+    *(_only_with_token(name) for name in _TOKENS),
+    Rule(
+        (*_TOKENS, "kafka_sasl_mechanism"),
+        lambda v: not _by_token(v) or (v[_TOKENS[0]] is None) != (v[_TOKENS[1]] is None),
+        f"expected one of the first two with {_OAUTH}",
+    ),
     *(_differ("topic_submitted", name) for name in (*_OUTPUTS, "topic_dead_letter")),
     *(_differ(name, "topic_dead_letter") for name in _OUTPUTS),
+    *(_differ(name, "topic_webhook") for name in _TOPICS),
+    _needs("webhook_url", "webhook_secret", "without it anybody could tell us results"),
+    _needs("webhook_secret", "webhook_url", "without it nothing is received"),
+    _needs("webhook_secret_old", "webhook_secret", "it is the one before"),
+    Rule(
+        ("http_port", "webhook_port"),
+        lambda v: v["webhook_url"] is None or v["http_port"] == 0 or v["http_port"] != v["webhook_port"],
+        "expected different ports: the one is for operators, the other open to the world",
+    ),
 )

@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from worker.adapters.telemetry import Telemetry
 from worker.pipeline import facts as f
+from worker.pipeline.statuses import LaneStatus, QuotaStatus, WorkerStatus
 
-LANE = f.LaneStatus(
+LANE = LaneStatus(
     topic="track-submitted",
     partition=3,
     suspended=False,
@@ -22,11 +23,18 @@ LANE = f.LaneStatus(
     buffered_bytes=5000,
     oldest_seconds=1.5,
     metadata_used=0.25,
+    in_jobs=9000,
+    behind_key=7,
+    bulk=True,
+    direct_estimate_seconds=7200.5,
+    bulk_above_seconds=450.0,
+    jobs=2,
+    oldest_job_seconds=321.5,
 )
-QUOTA = f.QuotaStatus(
+QUOTA = QuotaStatus(
     60, 0.25, 15.0, 14.5, 3, 1.5, api_limit=60, api_remaining=17, api_reset_seconds=12, retries_left=7.5
 )
-STATUS = f.WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5, QUOTA)
+STATUS = WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5, QUOTA)
 DECIDED = f.TrackDecided(
     topic="track-submitted",
     partition=3,
@@ -49,9 +57,20 @@ DECIDED = f.TrackDecided(
 FACTS: tuple[f.Fact, ...] = (
     f.RecordsReceived(3, 10, 2000),
     f.CallFinished("submit", "throttled", 0.2),
+    f.CallFinished("submit", "accepted", 0.25),
+    f.CallFinished("poll", "finished", 0.5),
     f.QuotaWaited("poll", 1.25),
     f.RetryScheduled(3, 101, "throttled", 1, 2.0),
     f.BoughtAgain(3, 101, "outcome_unknown"),
+    f.BoughtAgain(3, 200, "job_failed", 5000),
+    f.JobGathered(3, 200, 10_199, 9990, 30.5),
+    f.JobAccepted(3, "job-2", 9990, 0.75),
+    f.JobEnded(3, "complete", 0, 1800.5, None),
+    f.JobEnded(3, "failed", 5000, 600.0, "the job failed"),
+    f.JobResult("webhook", "incomplete"),
+    f.JobResult("page", "decided"),
+    f.JobResult("page", "decided"),
+    f.ModeChanged(3, "bulk", 100_000, 7200.5),
     DECIDED,
     f.DeadLettered(3, 102, "not_json", ""),
     f.PartitionStopped(3, 51, 100, 7),
@@ -63,13 +82,14 @@ FACTS: tuple[f.Fact, ...] = (
     f.AdmissionResumed("key_refused", 12.5),
     f.OutageBegan("unavailable", "503"),
     f.OutageEnded("unavailable", 61.5),
+    f.WebhookReceived("published"),
     f.Stopping("SIGTERM"),
     f.Stopped(0, 1.0),
 )
 
 
 def telemetry(
-    level: str = "debug", layout: str = "json", status: f.WorkerStatus = STATUS
+    level: str = "debug", layout: str = "json", status: WorkerStatus = STATUS
 ) -> tuple[Telemetry, io.BytesIO]:
     stream = io.BytesIO()
     return Telemetry(lambda: status, "9.9", level, layout, stream), stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 import pytest
@@ -46,6 +46,7 @@ def test_a_decided_track_is_one_line_with_every_field() -> None:
                 "analysis_bought_again",
                 "record_dead_lettered",
                 "commit_finished",
+                "job_ended",
                 "lane_sealed",
             },
         ),
@@ -69,6 +70,27 @@ def test_a_commit_that_went_well_is_quiet_and_one_that_did_not_is_loud() -> None
         ("commit_finished", "warning"),
         ("worker_stopped", "warning"),
     ]
+
+
+@pytest.mark.parametrize("outcome", get_args(f.JobOutcome))
+def test_a_job_that_is_not_complete_is_loud(outcome: f.JobOutcome) -> None:
+    told, stream = telemetry("info")
+    told(f.JobEnded(3, outcome, 7, 60.0, None if outcome == "complete" else "why"))
+    (line,) = lines(stream)
+    assert (line["event"], line["level"]) == ("job_ended", "info" if outcome == "complete" else "warning")
+    assert (line["outcome"], line["tracks_left"], line["seconds"]) == (outcome, 7, 60.0)
+
+
+def test_a_job_is_a_few_lines_whatever_its_tracks() -> None:
+    """Each result of a track is a line only at debug; its decision has one already."""
+    told, stream = telemetry("info")
+    told(f.JobGathered(3, 0, 9999, 10_000, 30.0))
+    told(f.JobAccepted(3, "job-1", 10_000, 0.5))
+    for _ in range(100):
+        told(f.JobResult("page", "decided"))
+    told(f.JobEnded(3, "complete", 0, 1800.0, None))
+    told(f.ModeChanged(3, "direct", 0, 0.0))
+    assert [line["event"] for line in lines(stream)] == ["job_gathered", "job_accepted", "job_ended", "mode_changed"]
 
 
 def test_console_lines_are_for_people() -> None:

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from tests.adapters.sample_facts import DECIDED, FACTS, STATUS, telemetry
 from worker.adapters.telemetry.catalogue import CATALOGUE, PER_PARTITION, PREFIX
 from worker.adapters.telemetry.logs import EVENTS
-from worker.flow.faults import FAULTS
+from worker.flow.faults import FAULTS, FaultKind
 from worker.pipeline import facts as f
+from worker.pipeline.statuses import LaneStatus
 
 if TYPE_CHECKING:
     from worker.adapters.telemetry import Telemetry
@@ -41,10 +42,27 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("records_received_total", ()): 10,
         ("received_bytes_total", ()): 2000,
         ("api_calls_total", ("submit", "throttled")): 1,
-        ("api_call_duration_seconds_sum", ("submit",)): 0.2,
+        ("api_calls_total", ("submit", "accepted")): 1,
+        ("api_calls_total", ("poll", "finished")): 1,
+        ("api_call_duration_seconds_sum", ("submit",)): 0.45,
+        ("api_call_duration_seconds_sum", ("poll",)): 0.5,
         ("quota_wait_seconds_total", ("poll",)): 1.25,
         ("retries_total", ("throttled",)): 1,
+        ("analyses_bought_total", ("direct",)): 1,
+        ("analyses_bought_total", ("bulk",)): 9990,
         ("analyses_bought_again_total", ("outcome_unknown",)): 1,
+        ("analyses_bought_again_total", ("job_failed",)): 5000,
+        ("job_tracks_sum", ()): 9990,
+        ("jobs_accepted_total", ()): 1,
+        ("jobs_ended_total", ("complete",)): 1,
+        ("jobs_ended_total", ("failed",)): 1,
+        ("job_duration_seconds_sum", ("complete",)): 1800.5,
+        ("job_duration_seconds_sum", ("failed",)): 600,
+        ("job_tracks_left_total", ("complete",)): 0,
+        ("job_tracks_left_total", ("failed",)): 5000,
+        ("job_results_total", ("incomplete", "webhook")): 1,
+        ("job_results_total", ("decided", "page")): 2,
+        ("mode_changes_total", ("bulk",)): 1,
         ("decisions_total", ("approve", "two-tier", "none", "track-approve")): 1,
         ("analyses_total", ("success",)): 1,
         ("tier_outcomes_total", ("press_safe", "not_evaluated")): 1,
@@ -70,6 +88,7 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("admission_held_seconds_total", ("key_refused",)): 12.5,
         ("outages_total", ("unavailable",)): 1,
         ("outage_seconds_total", ("unavailable",)): 61.5,
+        ("webhooks_total", ("published",)): 1,
     }
     counted = {key: value for key, value in found.items() if key[0].endswith(("_total", "_sum"))}
     assert counted == expected
@@ -96,7 +115,7 @@ def test_names_are_unique_and_say_what_to_do() -> None:
 
 def test_every_number_of_a_lane_is_shown() -> None:
     said_elsewhere = {"publish_error"}  # a text: /readyz and /status have it
-    assert {"topic", "partition", *PER_PARTITION} | said_elsewhere == set(f.LaneStatus.__dataclass_fields__)
+    assert {"topic", "partition", *PER_PARTITION} | said_elsewhere == set(LaneStatus.__dataclass_fields__)
 
 
 def test_the_gauges_are_the_status_at_the_scrape() -> None:
@@ -115,6 +134,45 @@ def test_the_gauges_are_the_status_at_the_scrape() -> None:
     assert found["partition_paused", ("3", "track-submitted")] == 1
     assert found["partition_metadata_used_ratio", ("3", "track-submitted")] == 0.25
     assert found["build_info", ("9.9",)] == 1
+
+
+def test_the_jobs_of_a_partition_are_shown_as_they_stand() -> None:
+    found, lane = samples(telemetry()[0]), ("3", "track-submitted")
+    assert found["partition_bulk", lane] == 1
+    assert found["partition_direct_estimate_seconds", lane] == 7200.5
+    assert found["partition_bulk_above_seconds", lane] == 450
+    assert (found["partition_jobs_open", lane], found["partition_in_jobs", lane]) == (2, 9000)
+    assert found["partition_behind_key", lane] == 7
+    assert found["partition_oldest_job_seconds", lane] == 321.5
+
+
+def test_without_jobs_there_is_no_estimate_and_no_oldest_job() -> None:
+    """Unknown is not zero; but no jobs, and not in bulk mode, is."""
+    lane = LaneStatus("track-submitted", 3)
+    found = {name: value for (name, _), value in samples(telemetry(status=replace(STATUS, lanes=(lane,)))[0]).items()}
+    assert (found["partition_bulk"], found["partition_jobs_open"], found["partition_in_jobs"]) == (0, 0, 0)
+    left_out = {"partition_direct_estimate_seconds", "partition_bulk_above_seconds", "partition_oldest_job_seconds"}
+    assert not left_out & set(found)
+
+
+def test_every_kind_of_submission_that_was_taken_is_bought_and_no_poll_is() -> None:
+    told, _ = telemetry()
+    outcomes = ("finished", "accepted", "running", *(kind.value for kind in FaultKind))
+    for outcome in outcomes:
+        for operation in get_args(f.Operation):
+            told(f.CallFinished(operation, outcome, 0.1))
+    bought = {labels: value for (name, labels), value in samples(told).items() if name == "analyses_bought_total"}
+    assert bought == {("direct",): 2}
+
+
+def test_how_a_job_ended_is_told_for_every_way() -> None:
+    told, _ = telemetry()
+    for outcome in get_args(f.JobOutcome):
+        told(f.JobEnded(3, outcome, 1, 2.0, None))
+    ended = {labels[0] for name, labels in samples(told) if name == "jobs_ended_total"}
+    said = next(metric.meaning for metric in CATALOGUE if metric.name == "jobs_ended")
+    assert ended == set(get_args(f.JobOutcome))
+    assert all(outcome in said for outcome in ended)
 
 
 def test_both_formats_parse() -> None:

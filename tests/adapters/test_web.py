@@ -12,7 +12,7 @@ import pytest
 from tests.explanations import explanation, partition
 from worker.adapters.web import READINESS, OperatorServer
 from worker.flow.faults import FAULTS
-from worker.pipeline.facts import LaneStatus, WorkerStatus
+from worker.pipeline.statuses import LaneStatus, WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

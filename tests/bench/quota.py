@@ -19,6 +19,7 @@ import logging
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,14 @@ from tests.bench.arrivals import watching
 from tests.bench.throughput import outputs
 from tests.broker.kafka import KafkaCluster
 from tests.broker.scene import Scene, scene
-from tests.broker.traffic import tracks
+from tests.broker.traffic import SCENARIOS, track
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from tests.bench.arrivals import Arrivals
+    from tests.broker.traffic import Event
 
 PER_MINUTE = 60
 REQUESTS_A_TRACK = {1: 1, 2: 2}
@@ -96,7 +98,7 @@ async def _run(stage: Scene, chosen: argparse.Namespace) -> str:
     count = round(chosen.minutes * PER_MINUTE / REQUESTS_A_TRACK[chosen.generation])
     workers = [stage.start_worker(generation=chosen.generation, **_settings(chosen)) for _ in range(chosen.replicas)]
     await stage.until_shared_by(chosen.replicas)
-    await stage.submit(tracks(count, run=stage.run, partitions=chosen.partitions, seed=1, per_key=0))
+    await stage.submit(_backlog(count, stage.run, chosen.partitions))
     async with watching(stage.servers, outputs(stage)) as arrivals:
         samples = await _sample(stage, arrivals, count, chosen)
     allowed = [(await worker.metrics())["track_intake_quota_requests_per_minute"] for worker in workers]
@@ -116,6 +118,14 @@ async def _run(stage: Scene, chosen: argparse.Namespace) -> str:
             f"{counts}, bought {last.bought} for {count} events",
         )
     )
+
+
+def _backlog(count: int, run: str, partitions: int) -> list[Event]:
+    """As many for each partition: a replica whose tracks end before the others' would leave its part unused."""
+    scenarios = cycle(SCENARIOS)
+    return [
+        track(number, run=run, scenario=next(scenarios), key=None, partitions=partitions) for number in range(count)
+    ]
 
 
 def _settings(chosen: argparse.Namespace) -> dict[str, str]:

@@ -103,6 +103,10 @@ class WorkerProcess:
             for sample in family.samples
         }
 
+    async def status(self) -> str:
+        """The body of /status: what waits for what; empty while nobody answers."""
+        return (await self._get("/status", seconds=5))[1]
+
     async def ready(self, seconds: float = READY_SECONDS) -> None:
         """Wait until it is ready: it has partitions, and nothing holds it."""
         await self.answers(httpx.codes.OK, seconds)

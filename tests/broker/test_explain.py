@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -48,16 +48,19 @@ async def test_workers_that_run_and_what_is_left_when_they_are_killed(stage: Set
         first, second = (scene.start_worker(generation=2, HS_FIRST_POLL_SECONDS="40") for _ in range(2))
         await scene.until_shared_by(2)
 
-        async def committed() -> bool:
-            return sum(len(point.jobs) for point in (await scene.commit_points()).values()) >= 16
+        async def holders() -> dict[str, Any] | None:
+            points = (await scene.commit_points()).values()
+            code, text, _ = await said(scene, first, "--json")
+            explanation = orjson.loads(text)
+            in_jobs = [each for each in explanation["partitions"] if (each["holder"] or {}).get("job_id")]
+            are_there = code == 0 and sum(len(point.jobs) for point in points) >= 16 and in_jobs
+            return {"explanation": explanation, "partition": in_jobs[0]["partition"]} if are_there else None
 
-        await wait_until("jobs are committed", committed, 30)
-        code, text, _ = await said(scene, first, "--json")
-        explanation = orjson.loads(text)
+        found = await wait_until("jobs are committed, and one of the first worker's holds a watermark", holders, 30)
+        explanation, partition = found["explanation"], found["partition"]
         mine = {each["partition"]: each for each in explanation["partitions"]}
-        assert (code, len(mine), explanation["process"]["state"]) == (0, 4, "running")
-        partition, found = next((number, each) for number, each in mine.items() if (each["holder"] or {}).get("job_id"))
-        holder = found["holder"]
+        assert (len(mine), explanation["process"]["state"]) == (4, "running")
+        holder = mine[partition]["holder"]
         assert (holder["state"], holder["waits_for"], holder["attempts"]) == ("in_flight", "next_poll", 1)
         assert 0 < holder["due_seconds"] < 40
 

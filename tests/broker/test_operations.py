@@ -7,8 +7,10 @@ import io
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.admin import NewTopic
 
 from tests.broker.drive import API_KEY
+from tests.broker.kafka import administrator
 from tests.broker.waiting import wait_until
 from worker.operations import OUTPUT_MESSAGE_BYTES, check, topics
 from worker.settings import load
@@ -75,6 +77,31 @@ async def test_the_topics_of_replays_are_optional_and_must_not_forget(stage: Set
             return f"ok    topic {ledger}: 1 partitions, 1 replicas, cleanup.policy compact" in (await said(scene))[1]
 
         await wait_until("the check sees the ledger", seen, 20)
+
+
+async def test_the_topic_of_webhooks_has_a_partition_for_each_of_the_input(stage: SetStage) -> None:
+    """Created as the input is, not as it would be; one that is missing, too small or compacted is to be mended."""
+    async with stage(partitions=5) as scene:
+        name, small, compacted = (f"{scene.run}-{kind}" for kind in ("webhook", "small", "compacted"))
+        webhooks = {"WEBHOOK_URL": "https://intake.example.com", "WEBHOOK_SECRET": "-"}
+        assert "webhook" not in (await said(scene))[1].lower().replace(scene.run.lower(), "")
+        code, text = await said(scene, **webhooks, TOPIC_WEBHOOK=name)
+        assert (code, f"FAIL  topic {name}: not found" in text) == (3, True)
+        await scene.cluster.create_topics({small: 4})
+        text = (await said(scene, **webhooks, TOPIC_WEBHOOK=small))[1]
+        assert f"FAIL  topic {small}: 4 partitions" in text
+        assert "Give it 5 partitions" in text
+        async with administrator(scene.servers) as admin:
+            await admin.create_topics([NewTopic(compacted, 5, 1, topic_configs={"cleanup.policy": "compact"})])
+        settings = settings_of(scene, **webhooks, TOPIC_WEBHOOK=name)
+        assert await asyncio.to_thread(topics, settings, io.StringIO(), create=True, replay=False) == 0
+
+        async def seen() -> bool:
+            text = (await said(scene, **webhooks, TOPIC_WEBHOOK=name))[1]
+            wrong = (await said(scene, **webhooks, TOPIC_WEBHOOK=compacted))[1]
+            return f"ok    topic {name}: 5 partitions" in text and "Set its cleanup.policy=delete" in wrong
+
+        await wait_until("the check judges both", seen, 20)
 
 
 async def test_check_names_a_topic_that_would_refuse_large_decisions(stage: SetStage) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from tests.broker.drive import WorkerProcess
     from tests.broker.verify import Evidence, Verdict
     from tests.chaos.plan import Step
 
@@ -185,9 +186,13 @@ async def _until_all_done(stage: Scene, fleet: Fleet, options: Options) -> None:
     try:
         await wait_until("every event is decided", done, seconds, 0.3)
     except AssertionError as late:
-        tails = "\n".join(f"{seat.instance}:\n{fleet.process(seat).process.tail(8)}" for seat in fleet.taken())
+        tails = "\n".join([await _last_words(fleet.process(seat)) for seat in fleet.taken()])
         what = f"not decided {seconds:g} s after the last fault, partition: (watermark, end) {left}"
         raise AssertionError(f"seed {options.seed}: {what}\n{tails}") from late
+
+
+async def _last_words(worker: WorkerProcess) -> str:
+    return f"{worker.name}:\n{worker.process.tail(4)}\n{await worker.status()}"
 
 
 async def _open(stage: Scene) -> dict[int, tuple[int, int]]:

@@ -12,6 +12,8 @@ from worker.flow.commit_point import METADATA_LIMIT
 from worker.flow.publication import Committed, FencedError, PublishFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.contract.sides import Side
     from worker.pipeline.ports import Source
 
@@ -40,6 +42,37 @@ async def settle(*sources_and_fact: object) -> None:
         for source in sources:
             await source.fetch()  # type: ignore[attr-defined] # the others
     raise AssertionError("the group did not settle")
+
+
+class Counting(Owner):
+    """Notes how many partitions the topic has by what its source says in the moment of each assignment."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self.counted: list[int] = []
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        self.counted.append(self._source.partitions)
+        await super().assigned(partitions)
+
+
+def test_at_each_assignment_it_is_known_how_many_partitions_there_are_in_all(side: Side) -> None:
+    """The part of the quota depends on it: also where another member has some of them."""
+
+    async def body() -> None:
+        await side.open()
+        first, second = side.source(), side.source()
+        ours, theirs = Counting(first), Counting(second)
+        await first.start(ours)
+        await settle(first, lambda: ours.owned == ALL)
+        await second.start(theirs)
+        await settle(first, second, lambda: ours.owned | theirs.owned == ALL and ours.owned and theirs.owned)
+        assert set(ours.counted) == set(theirs.counted) == {PARTITIONS}
+        await second.stop()
+        await first.stop()
+
+    side.run(body())
 
 
 def test_nothing_comes_before_resume_then_everything_in_order(side: Side) -> None:

@@ -1,4 +1,4 @@
-"""The AsyncAPI document names the five topics and those of replays, holds together, points to the two schemas."""
+"""The AsyncAPI document names every topic of ours, holds together, points to the two schemas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.flow.replay_ledger import ReplayLedger, ledger_topic
 from worker.settings import Settings
 
 FILES = {"": ASYNCAPI, "./track-submitted.v1.json": SUBMITTED, "./track-decision.v1.json": DECISION}
-CHANNELS = ("submitted", "approve", "review", "reject", "deadLetter")
+CHANNELS = ("submitted", "approve", "review", "reject", "deadLetter", "webhook")
 LEDGERS = {"deadLetterReplayed": "deadLetter", "reviewReplayed": "review"}
 
 
@@ -59,7 +59,7 @@ def test_it_is_asyncapi_3_with_the_members_that_version_knows() -> None:
 
 
 def test_each_topic_has_its_channel_under_the_settings_default() -> None:
-    names = ("topic_submitted", "topic_approve", "topic_review", "topic_reject", "topic_dead_letter")
+    names = ("topic_submitted", "topic_approve", "topic_review", "topic_reject", "topic_dead_letter", "topic_webhook")
     defaults = [Settings.model_fields[name].default for name in names]
     assert [ASYNCAPI["channels"][channel]["address"] for channel in CHANNELS] == defaults
 
@@ -74,7 +74,7 @@ def test_each_topic_of_replays_is_named_as_the_code_names_it() -> None:
 def test_each_channel_is_used_as_the_worker_and_the_replays_use_it() -> None:
     operations = ASYNCAPI["operations"].values()
     used = sorted((operation["channel"]["$ref"].split("/")[-1], operation["action"]) for operation in operations)
-    both = [*LEDGERS, "submitted", "deadLetter", "review"]
+    both = [*LEDGERS, "submitted", "deadLetter", "review", "webhook"]
     assert used == sorted(
         [
             *((channel, action) for channel in both for action in ("send", "receive")),

@@ -203,8 +203,9 @@ class Owner:
 
     def check_drained(self) -> None:
         ledger = self.ledger
-        assert not any((ledger._open, ledger._order, ledger._keys, ledger._ready, ledger._jobs))
-        assert ledger._job_bytes == ledger.buffered_bytes == 0
+        assert ledger.watermark == ledger.next_offset
+        assert not any((ledger._open, ledger._order, ledger.states._keys._queues, ledger.purchases.undelivered))
+        assert ledger.purchases.size_bytes == ledger.buffered_bytes == 0
         assert decode(*self.broker.committed).jobs == {}
 
 

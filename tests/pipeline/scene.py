@@ -25,14 +25,19 @@ from worker.flow.concurrency import AdaptiveLimit, LimitPolicy
 from worker.flow.course import RetryPolicy
 from worker.flow.dead_letters import StopPolicy
 from worker.flow.entry import Limits
+from worker.flow.job_book import BookPolicy
+from worker.flow.mode import JobTime, ModePolicy, ModeSetting
 from worker.flow.pacing import AnalysisTime, Pacer
 from worker.flow.service import OutagePolicy, Service
+from worker.pipeline.bulk import Bulk
 from worker.pipeline.calls import Calls
+from worker.pipeline.job_driver import Means
 from worker.pipeline.worker import Worker, WorkerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.fake_jobs import FakeJobs
     from worker.domain.record import Message
     from worker.flow.commit_point import CommitPoint
     from worker.pipeline.facts import Fact
@@ -49,6 +54,7 @@ class Knobs:
     """What a test may turn; the same names as the settings where there is one."""
 
     slots: int = 16
+    limit: LimitPolicy | None = None  # instead of so many slots at all times
     breaker: BreakerPolicy = field(default_factory=lambda: BreakerPolicy(consecutive=10_000, min_calls=10_000))
     outage: OutagePolicy = OutagePolicy.WAIT
     stop: StopPolicy = field(default_factory=StopPolicy)
@@ -64,6 +70,9 @@ class Knobs:
     probe: float = 5.0
     limits: Limits = field(default_factory=lambda: Limits(job_reserve_bytes=20))
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    book: BookPolicy = field(default_factory=BookPolicy)
+    mode: ModePolicy = field(default_factory=lambda: ModePolicy(ModeSetting.BULK))
+    webhook_url: str | None = None
 
 
 class Running:
@@ -82,7 +91,7 @@ class Running:
             service=Service(
                 Admission(knobs.probe),
                 Breaker(knobs.breaker),
-                AdaptiveLimit(LimitPolicy(max_limit=knobs.slots, enabled=False)),
+                AdaptiveLimit(knobs.limit or LimitPolicy(max_limit=knobs.slots, enabled=False)),
                 knobs.outage,
             ),
             budget=RetryBudget(RetryAllowance(burst=1000.0), asyncio.get_running_loop().time()),
@@ -103,14 +112,38 @@ class Running:
             max_buffered_records=knobs.buffered_records,
             max_buffered_bytes=knobs.buffered_bytes,
         )
+        self.bulk = self._bulk(scene.jobs, knobs) if scene.jobs is not None else None
         self.worker = Worker(
             config,
             source=self.source,
             new_publisher=self._new_publisher,
             calls=self.calls,
+            bulk=self.bulk,
             observe=self.facts.append,
         )
         self.task = asyncio.create_task(self.worker.run())
+
+    def _bulk(self, jobs: FakeJobs, knobs: Knobs) -> Bulk:
+        means = Means(
+            analyst=jobs,
+            gate=self.calls.gate,
+            service=self.calls.service,
+            hearing=self.calls.hearing,
+            outcomes=self.calls.outcomes,
+            job_time=JobTime(20.0),
+            observe=self.facts.append,
+            chance=lambda: 0.5,
+        )
+        return Bulk(
+            means,
+            self.calls,
+            self.source,
+            group="group",
+            topic=TOPIC,
+            book=knobs.book,
+            mode=knobs.mode,
+            webhook_url=knobs.webhook_url,
+        )
 
     def _new_publisher(self, partition: int) -> FakePublisher:
         self.publishers[partition] += 1
@@ -129,8 +162,15 @@ class Running:
 class Scene:
     """See the module. Build it inside the loop."""
 
-    def __init__(self, partitions: int = 1, analyst: FakeAnalyst | None = None, knobs: Knobs | None = None) -> None:
+    def __init__(
+        self,
+        partitions: int = 1,
+        analyst: FakeAnalyst | None = None,
+        knobs: Knobs | None = None,
+        jobs: FakeJobs | None = None,
+    ) -> None:
         self.broker = FakeBroker(partitions)
+        self.jobs = jobs
         self.analyst = analyst or FakeAnalyst()
         self.knobs = knobs or Knobs()
         self.workers: list[Running] = []

@@ -18,7 +18,7 @@ from worker.flow.entry import Limits
 
 if TYPE_CHECKING:
     from tests.pipeline.scene import Running
-    from worker.pipeline.facts import LaneStatus
+    from worker.pipeline.statuses import LaneStatus
 
 SAMPLE_SECONDS = 0.001
 

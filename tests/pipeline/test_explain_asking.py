@@ -10,15 +10,19 @@ import pytest
 
 from tests.fake_analyst import FakeAnalyst
 from tests.fake_broker import Step, Way
-from tests.pipeline.scene import Scene
+from tests.fake_jobs import FakeJobs
+from tests.pipeline.scene import Running, Scene
 from tests.virtual_time import elapse, run, until, virtual
 from worker.flow.breaker import BreakerPolicy
+from worker.flow.bulk_job import JobPolicy
 from worker.flow.course import RetryPolicy
 from worker.flow.entry import Stage, State
 from worker.flow.faults import FaultKind
+from worker.flow.job_book import BookPolicy
 from worker.flow.replies import Fault
 from worker.pipeline.explain import FIRST_RECORDS
-from worker.pipeline.explanation import WaitsFor
+from worker.pipeline.explanation import JobWaitsFor, WaitsFor
+from worker.pipeline.facts import JobEnded
 
 if TYPE_CHECKING:
     from worker.pipeline.facts import Fact
@@ -26,24 +30,34 @@ if TYPE_CHECKING:
 SECRET = "hunter2-hunter2"  # noqa: S105 - what must not be shown
 DOWN = Fault(FaultKind.UNAVAILABLE, "HTTP 503")
 
+BOOK = BookPolicy(
+    max_items=30, max_wait_seconds=2.0, job=JobPolicy(poll_seconds=1.0, poll_max_seconds=10.0, per_page=9)
+)
 
-def bad_day(*, asking: bool) -> list[tuple[float, Fact]]:
+
+def bad_day(*, asking: bool, jobs: bool) -> list[tuple[float, Fact]]:
     """Everything at once; returns what happened, and when."""
 
     async def day() -> list[tuple[float, Fact]]:
-        scene = Scene(partitions=3, analyst=FakeAnalyst(2, seconds=3, per_minute=120))
+        api = FakeJobs(seconds=7) if jobs else None
+        scene = Scene(partitions=3, analyst=FakeAnalyst(2, seconds=3, per_minute=120), jobs=api)
         for number in range(60):
             scene.submit(f"track-{number}", number % 3, key=b"%d" % (number % 11))
         for number in range(0, 60, 7):
             scene.analyst.submissions[f"track-{number}"].append(DOWN)
         for partition in range(3):
             scene.broker.faults[partition].extend([(Step.COMMIT, Way.FAILS)])
-        happened: list[tuple[float, Fact]] = []
+        if api is not None:
+            api.bad, api.missing, api.dying = {"track-14"}, {"track-27"}, 2
+            api.faults.append(DOWN)
         loop = asyncio.get_running_loop()
-        worker = scene.worker(per_minute=120, slots=8, buffered_records=48, retry=RetryPolicy(base_seconds=2))
-        worker.calls._observe = lambda fact: happened.append((loop.time(), fact))
+        worker = scene.worker(
+            per_minute=120, slots=8, buffered_records=48, retry=RetryPolicy(base_seconds=2), book=BOOK
+        )
+        happened: list[tuple[float, Fact]] = []
         while len(scene.broker.visible) < 60:
             await elapse(0.25)
+            happened += [(loop.time(), fact) for fact in worker.facts[len(happened) :]]
             if asking:
                 for only in (None, 0, 1, 2):
                     orjson.dumps(worker.worker.explanation(only))
@@ -77,6 +91,8 @@ STAGES = {
     State.READY: {Stage.QUEUED},
     State.RUNNING: {Stage.QUEUED, Stage.QUOTA, Stage.CALL, Stage.NEXT_POLL},
     State.WAITING: {Stage.RETRY, Stage.RETRY_BUDGET, Stage.ASIDE},
+    State.GATHERED: {Stage.QUEUED, Stage.JOB},  # by an earlier owner, or here
+    State.HELD: {Stage.KEY},
     State.FINISHED: {Stage.PUBLICATION},
 }
 
@@ -104,12 +120,69 @@ async def test_what_a_record_waits_for_always_fits_its_state(generation: int) ->
             break
     await scene.decided()
     assert [each for each in seen if each[1] not in STAGES[each[0]]] == []
-    assert {state for state, _ in seen} == set(State)
+    assert {state for state, _ in seen} == set(State) - {State.GATHERED, State.HELD}
 
 
-def test_asking_changes_nothing() -> None:
+@pytest.mark.parametrize("jobs", [False, True])
+def test_asking_changes_nothing(jobs: bool) -> None:
     """The same day with and without somebody who asks four times a second: every fact is the same, at the same time."""
-    assert bad_day(asking=True) == bad_day(asking=False)
+    quiet = bad_day(asking=False, jobs=jobs)
+    assert bad_day(asking=True, jobs=jobs) == quiet
+    assert any(isinstance(fact, JobEnded) for _, fact in quiet) is jobs
+
+
+def shown_as_it_is(worker: Running) -> set[JobWaitsFor]:
+    """Whatever is told of the jobs and records of the partitions adds up; returns what their jobs wait for."""
+    seen = set[JobWaitsFor]()
+    lanes = {lane.partition: lane for lane in worker.calls._lanes}
+    for number, lane in lanes.items():
+        [found] = worker.worker.explanation(number).partitions
+        if lane.ledger is None or lane.book is None:
+            assert found.jobs is None
+            continue
+        assert found.jobs is not None
+        entries, behind = {entry.record.offset: entry for entry in lane.ledger.entries()}, found.behind
+        counted = behind.queued + behind.in_flight + behind.retrying + behind.unpublished
+        counted += behind.in_jobs + behind.behind_key + (found.holder is not None)
+        assert counted == len(entries)
+        assert sum(job.tracks for job in found.jobs.jobs) == found.jobs.tracks == lane.ledger.count(State.GATHERED)
+        assert found.jobs.open == len(found.jobs.jobs)
+        for record in found.records:
+            assert (record.state == "in_job") is (record.waits_for is WaitsFor.JOB)
+            if record.state == "in_job":
+                [mine] = [job for job in found.jobs.jobs if job.first_offset <= record.offset <= job.last_offset]
+                assert (record.job_id, record.deadline_seconds) == (mine.job_id, mine.deadline_seconds)
+            if record.waits_for is WaitsFor.KEY:
+                assert record.predecessor is not None
+                assert record.predecessor < record.offset
+        seen |= {job.waits_for for job in found.jobs.jobs}
+    return seen
+
+
+@virtual
+async def test_what_a_record_waits_for_fits_its_state_where_there_are_jobs() -> None:
+    """Through refused and failed jobs, a track without a result, faults of the API and commits that fail."""
+    scene = Scene(jobs=FakeJobs(seconds=7), partitions=2)
+    for number in range(120):
+        scene.submit(f"track-{number}", number % 2, key=b"%d" % (number % 11) if number % 3 else None)
+    assert scene.jobs is not None
+    scene.jobs.bad, scene.jobs.missing, scene.jobs.dying = {"track-14"}, {"track-27"}, 2
+    scene.broker.faults[0].extend([(Step.COMMIT, Way.FAILS)] * 7)
+    worker = scene.worker(slots=4, book=BOOK, per_minute=200)
+    seen, jobs = set[tuple[State, Stage]](), set[JobWaitsFor]()
+    for tick in range(100_000):
+        await elapse(0.13)
+        if tick % 40 == 0 and len(scene.jobs.faults) < 2:
+            scene.jobs.faults.append(DOWN)
+        jobs |= shown_as_it_is(worker)
+        for lane in worker.calls._lanes:
+            seen |= {(entry.state, entry.stage) for entry in (lane.ledger.entries() if lane.ledger else ())}
+        if len(scene.broker.visible) == 120:
+            break
+    await scene.decided()
+    assert [each for each in seen if each[1] not in STAGES[each[0]]] == []
+    assert {state for state, _ in seen} >= {State.GATHERED, State.HELD, State.READY, State.BLOCKED, State.FINISHED}
+    assert jobs >= {JobWaitsFor.REPLY, JobWaitsFor.TIME, JobWaitsFor.INTENT, JobWaitsFor.PARTITION, JobWaitsFor.COMMIT}
 
 
 @virtual

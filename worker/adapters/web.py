@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.pipeline.explanation import Explanation
-    from worker.pipeline.facts import WorkerStatus
+    from worker.pipeline.statuses import WorkerStatus
 
 PARTITION = re.compile("[0-9]{1,10}")  # Kafka's are 32 bits
 PATHS = ("/livez", "/readyz", "/metrics", "/status")

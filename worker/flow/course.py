@@ -82,6 +82,7 @@ class Course:
 
     __slots__ = (
         "attempts",
+        "began_at",
         "closings",
         "deadline",
         "failures",
@@ -101,28 +102,31 @@ class Course:
         self.failures = 0  # submissions that failed and count against max_attempts
         self.closings = 0  # times this track alone closed an open gate
         self.pushed_back = 0  # calls that were throttled in a row
+        self.began_at = 0.0  # the first call, on the clock that never stands
         self.polls = 0  # since the job was accepted, or faults among them
         self.unknown_repeats = 0
         self.first_call_at: float | None = None
         self.deadline = float("inf")
         self.last_fault: Fault | None = None
 
-    def call_started(self, now: float) -> None:
-        """A submission or a poll leaves now."""
+    def call_started(self, now: float, at: float = 0.0) -> None:
+        """A submission or a poll leaves now; `at` is the same on a clock that never stands."""
         if self.first_call_at is None:
             self.first_call_at = now
+            self.began_at = at
             self.deadline = now + self.policy.deadline_seconds
         self.attempts += self.job_id is None
 
-    def times(self, received_at: float, now: float) -> tuple[float, float]:
-        """Seconds from the first call until now, and from the receipt to the first call."""
-        first_call_at = self.first_call_at if self.first_call_at is not None else now
-        return now - first_call_at, first_call_at - received_at
+    def times(self, received_at: float, at: float) -> tuple[float, float]:
+        """Seconds from the first call until now, and from the receipt to the first call: on the clock of `at`."""
+        began_at = at if self.first_call_at is None else self.began_at
+        return at - began_at, began_at - received_at
 
     def follow(self, reply: Reply, now: float, chance: float, first_poll_seconds: float) -> Step:
         """What comes after this reply."""
         match reply.result:
             case Finished(analysis):
+                self.last_fault = None  # an answer, also where the analysis has failed
                 return Decide(analysis)
             case Accepted(job_id):
                 self.job_id, self.polls, self.pushed_back = job_id, 0, 0

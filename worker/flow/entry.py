@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from worker.flow.commit_point import WINDOW
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.domain.record import Message, Record
     from worker.flow.commit_point import CommitPoint
     from worker.flow.course import Course
@@ -21,6 +23,8 @@ class State(Enum):
     READY = "ready"
     RUNNING = "running"  # holds a concurrency slot
     WAITING = "waiting"  # for its next attempt, without a slot
+    GATHERED = "gathered"  # in a job of many tracks: see job_book
+    HELD = "held"  # its result is known, and waits for the outcome of an earlier record with its key
     FINISHED = "finished"  # its outcome waits to be published
 
 
@@ -34,6 +38,8 @@ class Stage(Enum):
     RETRY = "retry"
     RETRY_BUDGET = "retry_budget"  # its retry is due, and the process has none to spare
     ASIDE = "aside"  # it was refused, and leaves the next probe to another
+    JOB = "job"  # the result of the job of many tracks that it is in
+    KEY = "key"  # its result is known: an earlier record with its key has no outcome
     PUBLICATION = "publication"
 
 
@@ -41,7 +47,19 @@ class Entry:
     """One incomplete record. Only the ledger writes it; except `note`, by which whoever runs it says what is next."""
 
     __slots__ = (
-        *("course", "job_id", "message", "received_at", "record", "size_bytes", "state"),
+        *(
+            "alone",
+            "course",
+            "decide",
+            "is_event",
+            "job_id",
+            "jobs_failed",
+            "message",
+            "received_at",
+            "record",
+            "size_bytes",
+        ),
+        "state",
         *("since", "stage", "until"),  # as noted last
     )
 
@@ -50,6 +68,10 @@ class Entry:
         self.received_at = received_at
         self.job_id = job_id
         self.course: Course | None = None  # its retries so far, kept here for whoever runs it
+        self.alone = False  # goes into no job of many tracks
+        self.is_event: bool | None = None  # None: nobody has read it yet
+        self.decide: Callable[[], None] | None = None  # while it is HELD
+        self.jobs_failed = 0  # of many tracks, that it was in
         self.state = State.BLOCKED
         self.message: Message | None = None
         self.size_bytes = record.size_bytes

@@ -11,8 +11,8 @@ to the limit exactly, whoever holds what, and a replica keeps its own part in ev
 - A part of k lets k requests leave every minute and `SLACK_SECONDS`. That is what the network may add to or take from
   the way of a request, and what a late timer may catch up (`tolerance`).
 - A replica begins anew two intervals after each assignment: whoever held these partitions may have sent a moment ago.
-  That keeps the windows around a rebalance, too, where at most one replica more is gone than has come; each further one
-  that leaves in the same moment may add one request.
+  What it owed by its part until then it owes still, for a minute at most. That keeps the windows around a rebalance,
+  too, also where all but one leave within seconds.
 - Between a revocation and the next assignment nothing leaves, and nothing of a replica without partitions.
 - Where there are more partitions than requests, some have none. A replica that holds only such sends at the rate that
   its number of partitions makes, below one a minute: the limit may then be overdrawn by that.
@@ -86,7 +86,8 @@ class Pacer:
         if partitions:
             self._part = part(self.limit, partitions, of)
             self._interval = interval_of(self._part)
-            self._due = max(self._due, now + QUIET_INTERVALS * self._interval)
+            owed = min(self._due, now + interval_of(1))  # what was sent a minute ago is in nobody's window
+            self._due = max(owed, now + QUIET_INTERVALS * self._interval)
 
     def revoked(self) -> None:
         """Nothing is held now."""
@@ -143,7 +144,7 @@ class Used:
 
 
 LIKELY, PATIENT = 0.85, 0.98
-STEP_SHARE = 0.1
+STEP_SHARE = 0.05
 
 
 class AnalysisTime:

@@ -17,6 +17,10 @@ class PublishFailedError(Exception):
     """The outcome is unknown or the publication failed; this publisher is done for. Settle with a new one."""
 
 
+class NoSuchPartitionError(Exception):
+    """The topic has no such partition: asking again helps only when somebody has added it."""
+
+
 class FencedError(Exception):
     """Another producer has taken the partition's place: another owner, or the broker after a transaction time-out."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from worker.flow.breaker import SPEAKS, Speech
+from worker.flow.breaker import SPEAKS, Speech, State
 from worker.flow.concurrency import OVERLOADED
 from worker.flow.faults import FAULTS, FaultKind, Repeat
 
@@ -114,13 +114,15 @@ class Service:
         standing = 0.0 if self._stopped_at is None else now - self._stopped_at
         return now - self._stood_seconds - standing
 
-    def may_start(self, now: float, in_flight: int) -> bool:
-        """Whether one more track may take a slot."""
-        return (
-            in_flight < self._limit.limit
-            and self._admission.may_start(now)
-            and (not self._waits or self._breaker.may_start(now))
-        )
+    def may_start(self, now: float, in_flight: int, overdue: int = 0) -> bool:
+        """Whether one more track may take a slot. Jobs that are `overdue` say nothing of load.
+
+        A probe needs no slot: what holds them may be jobs that never end.
+        """
+        if not self._admission.may_start(now) or (self._waits and not self._breaker.may_start(now)):
+            return False
+        has_slot = in_flight - overdue < self._limit.limit and in_flight < self._limit.max_limit
+        return has_slot or self._is_stopped
 
     def start(self) -> Leave:
         """A track takes a slot (after `may_start`)."""
@@ -172,13 +174,18 @@ class Service:
     def forgives(self, kind: FaultKind) -> bool:
         """Whether this fault is put down to the outage and not to the track: it waits, and uses nothing up.
 
-        Not where a repeat may buy again without bound: those keep their own small bound in an outage, too.
+        Not where a repeat may buy again: those keep their own small bound in an outage, too.
         """
-        out = self._waits and self._breaker.outage is not None
-        return out and SPEAKS[kind] is Speech.FAILURE and FAULTS[kind].repeat is Repeat.ATTEMPTS
+        row, out = FAULTS[kind], self._waits and self._breaker.outage is not None
+        return out and SPEAKS[kind] is Speech.FAILURE and row.repeat is Repeat.ATTEMPTS and not row.may_be_billed
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether nothing starts but probes."""
+        return self._admission.held is not None or (self._waits and self._breaker.state is State.OPEN)
 
     def _keep_clock(self, now: float) -> None:
-        stopped = self._admission.held is not None or (self._waits and self._breaker.outage is not None)
+        stopped = self._is_stopped
         if stopped and self._stopped_at is None:
             self._stopped_at = now
         elif not stopped and self._stopped_at is not None:

@@ -10,26 +10,27 @@ from worker.flow.course import PollIn
 from worker.flow.entry import Stage
 from worker.flow.faults import FaultKind
 from worker.flow.replies import Accepted, Fault, Finished, Reply, Running
-from worker.flow.service import Change
-from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, CallFinished, OutageBegan, OutageEnded, QuotaWaited
+from worker.pipeline.ending import is_asked_to_end
+from worker.pipeline.facts import QuotaWaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
     from worker.domain.submission import TrackSubmitted
-    from worker.flow.admission import Held
     from worker.flow.course import Course, Step
     from worker.flow.entry import Entry
     from worker.flow.pacing import AnalysisTime
     from worker.flow.service import Leave, Service
     from worker.pipeline.facts import Observe
     from worker.pipeline.gate import Gate
+    from worker.pipeline.hearing import Hearing
     from worker.pipeline.lane import Lane
     from worker.pipeline.ports import Analyst
 
 ROUNDING_SECONDS = 0.001  # two clocks are subtracted; less than this is no time that has stood
-THROTTLE_SECONDS = 1.0  # pause of all requests after a 429 that names none
+OVERDUE = 4.0  # times the age at which jobs are asked for first
+FIRST_POLLS = 2  # of a job: whose first came a little too early is most likely done at the second
 
 _OUTCOMES: dict[type, str] = {Finished: "finished", Accepted: "accepted", Running: "running"}
 
@@ -48,6 +49,7 @@ class Visit:
     accepted_at: float | None = None  # the job, by a submission of this stay
     unfinished_at: float | None = None  # the job's age, in seconds, when a poll last found it so
     closed_the_gate: bool = False  # its refusal was the first while others were taken
+    overdue: bool = False  # its job takes many times the usual
 
 
 class Caller:
@@ -59,17 +61,21 @@ class Caller:
         analyst: Analyst,
         gate: Gate,
         service: Service,
+        hearing: Hearing,
         analysis_time: AnalysisTime,
         observe: Observe,
         chance: Callable[[], float],
         quota_is_short: Callable[[], bool],
+        on_overdue: Callable[[], None],
     ) -> None:
         self._analyst = analyst
         self._service = service
+        self._hearing = hearing
         self._analysis_time = analysis_time
         self._observe = observe
         self._chance = chance
         self._quota_is_short = quota_is_short
+        self._on_overdue = on_overdue
         self._loop = asyncio.get_running_loop()
         self.gate = gate
 
@@ -82,6 +88,10 @@ class Caller:
             if not deadline.expired():
                 raise
             return self._cut_off(visit.course)
+        except asyncio.CancelledError:
+            if is_asked_to_end():
+                raise
+            return self._cut_off(visit.course)  # a library's own, that has escaped: the call's outcome is unknown
 
     def _cut_off(self, course: Course) -> Step:
         """The deadline has come, unless its clock has stood meanwhile: then the outcome of the call is unknown."""
@@ -97,14 +107,14 @@ class Caller:
             job_id = course.job_id
             if job_id is not None:
                 visit.entry.note(Stage.QUOTA, self._loop.time())
-                waited = await self.gate.wait(visit.accepted_at or 0.0, first=not course.polls)
+                waited = await self.gate.wait(visit.accepted_at or 0.0, first=course.polls < FIRST_POLLS)
                 if waited:
                     self._observe(QuotaWaited("poll", waited))
             started = self._loop.time()
             counted = self._service.counted(started)
             if counted >= course.deadline:
                 return course.expire()
-            course.call_started(counted)
+            course.call_started(counted, at=started)
             visit.entry.note(Stage.CALL, started)
             deadline.reschedule(started + course.deadline - counted)
             reply = await (self._analyst.submit(visit.track) if job_id is None else self._analyst.poll(job_id))
@@ -125,6 +135,9 @@ class Caller:
         """When to poll jobs first; one that never finishes tells nothing of that."""
         if isinstance(reply.result, Running):
             visit.unfinished_at = age
+            if age > OVERDUE * self._analysis_time.seconds and not visit.overdue:
+                visit.overdue = True
+                self._on_overdue()
         elif isinstance(reply.result, Finished):
             was_early, patient = visit.unfinished_at is not None, self._quota_is_short()
             self._analysis_time.first_poll(visit.unfinished_at or age, done=not was_early, patient=patient)
@@ -136,32 +149,12 @@ class Caller:
             lane.changed()
 
     def _heed(self, reply: Reply, visit: Visit, started: float, operation: Literal["submit", "poll"]) -> None:
-        now, result = self._loop.time(), reply.result
-        self.gate.observe(reply.quota)
+        result = reply.result
         fault = result if isinstance(result, Fault) else None
-        outcome = fault.kind.value if fault else _OUTCOMES[type(result)]
-        self._observe(CallFinished(operation, outcome, now - started))
-        if fault is not None and fault.kind is FaultKind.THROTTLED:
-            self.gate.pause(fault.retry_after_seconds or THROTTLE_SECONDS)
         if operation == "submit":
             visit.submitted_at = started
         if isinstance(result, Finished) and visit.submitted_at is not None:
-            self._service.analysed(visit.submitted_at, now, visit.in_flight())
-        changed = self._service.heard(visit.leave, fault, started, now, is_poll=operation == "poll")
-        self._tell(changed, visit, now)
-
-    def _tell(self, changed: tuple[Change, Held] | None, visit: Visit, now: float) -> None:
-        """Say what a reply has changed for all tracks."""
-        if changed is None:
-            return
-        change, held = changed
-        match change:
-            case Change.HELD:
-                visit.closed_the_gate = True
-                self._observe(AdmissionHeld(held.kind.value, held.detail))
-            case Change.RESUMED:
-                self._observe(AdmissionResumed(held.kind.value, now - held.since))
-            case Change.OUTAGE_BEGAN:
-                self._observe(OutageBegan(held.kind.value, held.detail))
-            case Change.OUTAGE_ENDED:
-                self._observe(OutageEnded(held.kind.value, now - held.since))
+            self._service.analysed(visit.submitted_at, self._loop.time(), visit.in_flight())
+        outcome = _OUTCOMES.get(type(result), "")
+        if self._hearing.heed(operation, outcome, fault, quota=reply.quota, leave=visit.leave, started=started):
+            visit.closed_the_gate = True

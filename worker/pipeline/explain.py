@@ -16,6 +16,7 @@ from worker.domain.decision import rfc3339
 from worker.domain.submission import Unreadable
 from worker.flow.commit_point import decode
 from worker.flow.entry import Stage, State
+from worker.pipeline.explain_jobs import call_due, deadline_of, gathering, goes_in_job, job_with, jobs_of
 from worker.pipeline.explanation import Behind, Commits, Explanation, LastError, Partition, Paused, Waiting, WaitsFor
 from worker.pipeline.pauses import pauses
 
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
     from worker.pipeline.lane import Lane
     from worker.pipeline.standing import Standing
 
+_BEHIND = frozenset({WaitsFor.PREDECESSOR, WaitsFor.KEY})  # another record, which is named
 FIRST_RECORDS = 10  # shown of one partition
 _LAST_TIMESTAMP_MS = 253_402_300_799_999  # the end of year 9999
-_STATES: Mapping[State, Literal["queued", "in_flight", "retrying", "unpublished"]] = {
+_STATES: Mapping[State, Literal["queued", "in_flight", "retrying", "in_job", "behind_key", "unpublished"]] = {
     State.BLOCKED: "queued",
     State.READY: "queued",
     State.RUNNING: "in_flight",
     State.WAITING: "retrying",
+    State.GATHERED: "in_job",
+    State.HELD: "behind_key",
     State.FINISHED: "unpublished",
 }
 _STAGES: Mapping[Stage, WaitsFor] = {
@@ -46,6 +50,8 @@ _STAGES: Mapping[Stage, WaitsFor] = {
     Stage.RETRY: WaitsFor.RETRY,
     Stage.RETRY_BUDGET: WaitsFor.RETRY_BUDGET,
     Stage.ASIDE: WaitsFor.HELD,
+    Stage.JOB: WaitsFor.JOB,
+    Stage.KEY: WaitsFor.KEY,
     Stage.PUBLICATION: WaitsFor.PUBLICATION,
 }
 
@@ -71,7 +77,7 @@ def _partition(lane: Lane, standing: Standing, *, draining: bool, in_detail: boo
     ledger, paused = lane.ledger, tuple(pauses(lane, standing, draining=draining))
     holder = ledger.oldest if ledger is not None else None
     since = None if holder is None else max(holder.received_at, lane.writer.progress.moved_at)
-    shown = _Shown(standing, paused, _heads(ledger) if in_detail and ledger is not None else {})
+    shown = _Shown(lane, standing, paused, _heads(ledger) if in_detail and ledger is not None else {})
     records = islice(ledger.entries(), FIRST_RECORDS) if in_detail and ledger is not None else ()
     return Partition(
         topic=lane.topic,
@@ -90,6 +96,7 @@ def _partition(lane: Lane, standing: Standing, *, draining: bool, in_detail: boo
         paused=paused,
         commits=_commits(lane, standing),
         records=tuple(map(shown.waiting, records)),
+        jobs=jobs_of(lane, standing, in_detail=in_detail),
     )
 
 
@@ -119,6 +126,8 @@ def _behind(ledger: Ledger | None, holder: Entry | None) -> Behind:
         in_flight=counts[State.RUNNING],
         retrying=counts[State.WAITING],
         unpublished=counts[State.FINISHED],
+        in_jobs=counts[State.GATHERED],
+        behind_key=counts[State.HELD],
     )
 
 
@@ -135,13 +144,17 @@ def _heads(ledger: Ledger) -> dict[bytes, int]:
 class _Shown:
     """How the records of one partition are shown."""
 
+    lane: Lane
     standing: Standing
     paused: tuple[Paused, ...]
     heads: Mapping[bytes, int]
 
     def waiting(self, entry: Entry) -> Waiting:
         """One record."""
-        waits_for, course, standing = self._waits_for(entry), entry.course, self.standing
+        (waits_for, due), course, standing = self._waits_for(entry), entry.course, self.standing
+        job = job_with(self.lane, entry)
+        job_id = entry.job_id if job is None else job.intent.job_id
+        attempts = entry.jobs_failed if course is None else course.attempts
         fault = None if course is None else course.last_fault
         return Waiting(
             offset=entry.record.offset,
@@ -149,31 +162,39 @@ class _Shown:
             state=_STATES[entry.state],
             waits_for=waits_for,
             since_seconds=standing.ago(entry.since),
-            due_seconds=standing.due(waits_for) if entry.until is None else standing.ahead(entry.until),
-            predecessor=self.heads.get(entry.record.key or b"") if waits_for is WaitsFor.PREDECESSOR else None,
-            attempts=max(0 if course is None else course.attempts, entry.job_id is not None),
+            due_seconds=due,
+            predecessor=self.heads.get(entry.record.key or b"") if waits_for in _BEHIND else None,
+            attempts=attempts + 1 if job is not None and job_id is not None else max(attempts, job_id is not None),
             last_error=None if fault is None else LastError(fault.kind.value, fault.detail),
-            job_id=entry.job_id,
-            deadline_seconds=self._deadline(entry),
+            job_id=job_id,
+            deadline_seconds=self._deadline(entry) if job is None else deadline_of(job, standing),
             received_seconds=standing.ago(entry.received_at),
             written_at=_wall_time(entry.record.timestamp_ms),
         )
 
-    def _waits_for(self, entry: Entry) -> WaitsFor:
+    def _waits_for(self, entry: Entry) -> tuple[WaitsFor, float | None]:
+        """What comes next, and in how many seconds, where that is known."""
+        lane, standing = self.lane, self.standing
         match entry.state:
-            case State.BLOCKED:
-                return WaitsFor.PREDECESSOR
-            case State.READY:
-                return next((each.why for each in self.paused if each.what != "fetching"), self.standing.next)
+            case State.READY | State.BLOCKED if goes_in_job(lane, entry) and lane.may_start:
+                return gathering(lane, entry, standing)
+            case State.BLOCKED if not goes_in_job(lane, entry):
+                return WaitsFor.PREDECESSOR, None
+            case State.READY | State.BLOCKED:
+                why = next((each.why for each in self.paused if each.what != "fetching"), standing.next)
+                return why, standing.due(why)
+            case State.GATHERED:  # its stage is older, where an earlier owner has gathered it
+                return WaitsFor.JOB, call_due(lane, entry, standing)
             case _:
-                return _STAGES[entry.stage]
+                why = _STAGES[entry.stage]
+                return why, standing.due(why) if entry.until is None else standing.ahead(entry.until)
 
     def _item_id(self, entry: Entry) -> str | None:
         track = self.standing.decider.read(entry.record)
         return None if isinstance(track, Unreadable) else track.item_id
 
     def _deadline(self, entry: Entry) -> float | None:
-        if entry.state is State.FINISHED or entry.course is None or entry.course.first_call_at is None:
+        if entry.state in {State.FINISHED, State.HELD} or entry.course is None or entry.course.first_call_at is None:
             return None
         return max(0.0, entry.course.deadline - self.standing.service.counted(self.standing.now))
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from worker.pipeline.facts import QuotaStatus  # noqa: TC001 - the command reads the JSON back by these annotations
+from worker.pipeline.statuses import QuotaStatus  # noqa: TC001 - the command reads the JSON back by these annotations
 
 
 class WaitsFor(StrEnum):
-    """What a record waits for, and why a partition is paused. Bounded; `explain_text.MEANINGS` has each in words."""
+    """What a record waits for, and why a partition is paused. Bounded; `explain_words.MEANINGS` has each in words."""
 
     CALL = "call"
     NEXT_POLL = "next_poll"
@@ -25,6 +25,10 @@ class WaitsFor(StrEnum):
     SLOT = "slot"
     TURN = "turn"
     PREDECESSOR = "predecessor"
+    GATHERING = "gathering"
+    JOB_ROOM = "job_room"
+    JOB = "job"
+    KEY = "key"
     PUBLICATION = "publication"
     COMMITS = "commits"
     HELD = "held"
@@ -38,6 +42,21 @@ class WaitsFor(StrEnum):
     METADATA = "metadata"
     WINDOW = "window"
     BUFFER_FULL = "buffer_full"
+
+
+class JobWaitsFor(StrEnum):
+    """What a job of many tracks waits for. Bounded; `explain_words.JOB_MEANINGS` has each in words."""
+
+    REPLY = "reply"
+    INTENT = "intent"
+    RECORDS = "records"
+    PARTITION = "partition"
+    ROOM = "room"
+    TIME = "time"
+    SERVICE = "service"
+    QUOTA = "quota"
+    TURN = "turn"
+    COMMIT = "commit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +73,14 @@ class Waiting:
 
     `state` is as the metrics count it. `waits_for` says what comes next, `since_seconds` since when, `due_seconds` when
     (None: nobody knows), `predecessor` the offset where that is another record of its key. `item_id` is None where
-    the record is no event. A job that was taken over counts as one attempt. `deadline_seconds` is None before the first
-    call; it does not run down while `Process.clock_stands_seconds` says so.
+    the record is no event. A job that was taken over counts as one attempt. `job_id` is of its own job, or of the one
+    that it is in. `deadline_seconds` is None before the first call; it does not run down while
+    `Process.clock_stands_seconds` says so.
     """
 
     offset: int
     item_id: str | None
-    state: Literal["queued", "in_flight", "retrying", "unpublished"]
+    state: Literal["queued", "in_flight", "retrying", "in_job", "behind_key", "unpublished"]
     waits_for: WaitsFor
     since_seconds: float
     due_seconds: float | None
@@ -75,13 +95,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The records behind the one that holds the watermark, by state; `same_key`: queued behind another of their key."""
+    """The records behind the one that holds the watermark, by state; `same_key`: queued behind another of their key.
+
+    `in_jobs`: in jobs of many tracks, without a result; `behind_key`: they have one, and wait for another of their key.
+    """
 
     queued: int
     same_key: int
     in_flight: int
     retrying: int
     unpublished: int
+    in_jobs: int = 0
+    behind_key: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +135,58 @@ class Commits:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenJob:
+    """One job of many tracks that is not worked off.
+
+    `job_id` is None until the API has accepted it. `tracks` have no result yet, as far as they have been delivered.
+    `age_seconds` since this owner had it, or since its acceptance. `call` is the one that comes next or is under way,
+    `page` the page that it reads. `due_seconds` and `deadline_seconds` do not run down while
+    `Process.clock_stands_seconds` says so. `detail` is of the last fault or refusal.
+    """
+
+    job_id: str | None
+    first_offset: int
+    last_offset: int
+    tracks: int
+    age_seconds: float
+    waits_for: JobWaitsFor
+    call: Literal["create", "ask", "read"] | None
+    page: int | None
+    due_seconds: float | None
+    deadline_seconds: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """How a partition's tracks go, where there are jobs of many tracks at all.
+
+    `estimate_seconds` is what direct calls would need for what waits, in memory and in the topic; jobs begin above
+    `above_seconds`. `tracks` are in `open` jobs and have no result. The next job is of `next_size` tracks at most, and
+    gathered in `next_seconds` at the latest (None: nothing waits, or there is no room). `jobs` are empty where all
+    partitions were asked for.
+    """
+
+    mode: Literal["direct", "bulk"]
+    estimate_seconds: float
+    above_seconds: float
+    open: int
+    tracks: int
+    oldest_seconds: float | None
+    next_size: int
+    next_seconds: float | None
+    jobs: tuple[OpenJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """One partition of this worker.
 
     `watermark` is the lowest offset without a published decision, None while the partition is being opened;
     `next_offset` the one to be fetched next. `holder` is the record at the watermark, None where nothing waits. With
     one partition asked for, `records` are its first unfinished ones and `done_above` counts what is committed above the
-    watermark; else they are empty and None. `metadata_used` is a share, 0-1.
+    watermark; else they are empty and None. `metadata_used` is a share, 0-1. `jobs` is None where there are no jobs of
+    many tracks.
     """
 
     topic: str
@@ -135,6 +205,7 @@ class Partition:
     paused: tuple[Paused, ...]
     commits: Commits
     records: tuple[Waiting, ...]
+    jobs: Jobs | None = None
 
 
 @dataclass(frozen=True, slots=True)

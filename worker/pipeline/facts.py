@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+Operation = Literal["submit", "poll", "create_job", "ask_job", "read_results"]  # kinds of requests to the API
+
 
 @dataclass(frozen=True, slots=True)
 class RecordsReceived:
@@ -24,7 +26,7 @@ class RecordsReceived:
 class CallFinished:
     """One request to the API ended. `outcome`: finished, accepted, running, or a FaultKind."""
 
-    operation: Literal["submit", "poll"]
+    operation: Operation
     outcome: str
     seconds: float
 
@@ -33,7 +35,7 @@ class CallFinished:
 class QuotaWaited:
     """A request that quota had held back may leave: a poll since it was due, the next submission since it could."""
 
-    operation: Literal["submit", "poll"]
+    operation: Operation
     seconds: float
 
 
@@ -50,11 +52,71 @@ class RetryScheduled:
 
 @dataclass(frozen=True, slots=True)
 class BoughtAgain:
-    """A submission was repeated although an earlier one may have been billed. `cause` is a FaultKind."""
+    """Something is bought although it may have been before. `cause` is a FaultKind, or what became of a job.
+
+    With several tracks `offset` is the first of them.
+    """
 
     partition: int
     offset: int
     cause: str
+    tracks: int = 1
+
+
+JobOutcome = Literal["complete", "refused", "failed", "lost", "hopeless", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobGathered:
+    """A job of so many tracks is meant to be; the oldest of them has waited for so long."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    tracks: int
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobAccepted:
+    """The API has made a job, or has given the one that it had made under the same key."""
+
+    partition: int
+    job_id: str
+    tracks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Nothing more is expected of a job. `tracks_left` go into other jobs, alone, or to people."""
+
+    partition: int
+    outcome: JobOutcome
+    tracks_left: int
+    seconds: float
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """A result of one track of a job came, by a page of results or by a webhook.
+
+    late: the track has its decision; incomplete: the decision rests on more; foreign: of no track of this job.
+    """
+
+    source: Literal["page", "webhook"]
+    outcome: Literal["decided", "late", "incomplete", "foreign", "unreadable", "unknown_job"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChanged:
+    """A partition's tracks go another way from now on. `estimate_seconds`: to clear what waits by direct calls."""
+
+    partition: int
+    mode: str
+    waiting: int
+    estimate_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +224,27 @@ class OutageEnded:
     seconds: float
 
 
+WebhookOutcome = Literal[
+    "published",  # durable on the internal topic
+    "unknown_event",  # signed by the API, of a kind that nobody documented: acknowledged and dropped
+    "unreadable",  # signed by the API, and no event of a job: acknowledged and dropped
+    "refused",  # not signed, or with another secret
+    "bad_partition",
+    "too_large",
+    "too_slow",
+    "cut_off",  # the connection ended before the event did
+    "busy",  # too many at once
+    "not_published",  # the brokers did not take it in time
+]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReceived:
+    """Somebody sent something to the webhook's address, and was answered."""
+
+    outcome: WebhookOutcome
+
+
 @dataclass(frozen=True, slots=True)
 class Stopping:
     """The worker begins to drain. `cause`: signal, or the fault's class name."""
@@ -183,6 +266,11 @@ Fact = (
     | QuotaWaited
     | RetryScheduled
     | BoughtAgain
+    | JobGathered
+    | JobAccepted
+    | JobEnded
+    | JobResult
+    | ModeChanged
     | TrackDecided
     | DeadLettered
     | PartitionStopped
@@ -193,69 +281,8 @@ Fact = (
     | AdmissionResumed
     | OutageBegan
     | OutageEnded
+    | WebhookReceived
     | Stopping
     | Stopped
 )
 Observe = Callable[[Fact], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatus:
-    """One partition as it stands now; the defaults are those of a lane that is being opened.
-
-    `watermark` is the committed offset: next to read after a restart. `oldest_seconds` counts from the receipt of the
-    oldest unfinished record. `metadata_used` is the share of the commit metadata's limit, 0-1.
-    """
-
-    topic: str
-    partition: int
-    suspended: bool = True
-    paused: bool = True
-    watermark: int | None = None
-    highest_completed: int | None = None
-    queued: int = 0
-    in_flight: int = 0
-    retrying: int = 0
-    unpublished: int = 0
-    buffered_bytes: int = 0
-    oldest_seconds: float | None = None
-    metadata_used: float = 0.0
-    stopped: bool = False  # too many dead letters: nothing more starts until a restart
-    publish_error: str | None = None  # why publications fail, one after the other: nothing more starts meanwhile
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaStatus:
-    """The API's quota as it stands now; the defaults are those of a worker without one of its own.
-
-    `limit_per_minute` is the key's, `allowed_per_minute` this replica's part of it (0 without partitions). What the
-    API's headers said last is of the whole key, whoever uses it. `ready_in_seconds` is None where nothing may leave
-    before an assignment. `retries_left` is what the process's budget for retries holds.
-    """
-
-    limit_per_minute: int | None = None
-    share: float = 1.0
-    allowed_per_minute: float | None = None
-    used_per_minute: float = 0.0
-    waiting_polls: int = 0
-    ready_in_seconds: float | None = 0.0
-    api_limit: int | None = None
-    api_remaining: int | None = None
-    api_reset_seconds: float | None = None
-    retries_left: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """The whole worker as it stands now."""
-
-    state: Literal["starting", "running", "draining", "stopped"]
-    lanes: tuple[LaneStatus, ...]
-    in_flight: int
-    concurrency_limit: int
-    held: str | None  # FaultKind with `holds`, while admission is stopped
-    held_detail: str | None
-    outage: str | None  # FaultKind, while the service as a whole is out and tracks wait for it
-    breaker: str  # closed, open, half_open
-    fetch_age_seconds: float | None  # since the consumer loop last turned
-    quota: QuotaStatus = QuotaStatus()

@@ -1,9 +1,9 @@
 """The one gate through which requests leave, in the order that decides most tracks with them.
 
-- First polls go first, of the job that was accepted longest ago: each most likely ends a track. They are no more than
-  the submissions were, so they starve nothing.
-- Polls that found their job unfinished before take turns with submissions, in the order in which they are due: neither
-  can use up what the other needs, however many jobs hang.
+- The first polls of a job go first, of the job that was accepted longest ago: each most likely ends a track. They are
+  no more than a few for each submission, so they starve nothing.
+- Later polls take turns with submissions, in the order in which they are due: neither can use up what the other needs,
+  however many jobs hang.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from worker.pipeline.facts import QuotaStatus
+from worker.pipeline.statuses import QuotaStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -71,6 +71,11 @@ class Gate:
         return self._pacer.ready_at()
 
     @property
+    def allowed_per_minute(self) -> float | None:
+        """The part of the limit that is ours; None is no limit."""
+        return self._pacer.allowed
+
+    @property
     def is_short(self) -> bool:
         """Whether a request would have to wait now."""
         return bool(self.waiting) or self._pacer.ready_at() > self._loop.time()
@@ -92,7 +97,7 @@ class Gate:
         return 0.0 if since is None else now - since
 
     async def wait(self, accepted_at: float, *, first: bool) -> float:
-        """Wait until a poll may leave, and take its place; returns the seconds. `first`: it was never polled."""
+        """Wait until a poll may leave, and take its place; returns the seconds. `first`: most likely it is done."""
         began = self._loop.time()
         if not self.waiting and self._pacer.ready_at() <= began:
             self._pacer.take(began)
@@ -122,7 +127,10 @@ class Gate:
 
     def assigned(self, partitions: Collection[int], of: int) -> None:
         """These partitions of the input topic are held now, of so many in all: their part of the limit is ours."""
-        self._pacer.assigned(partitions, of, self._loop.time())
+        now = self._loop.time()
+        self._pacer.assigned(partitions, of, now)
+        if self._refused_at is not None:
+            self._refused_at = now  # until now it waited for partitions, not for quota
         self._arm_anew()
 
     def revoked(self) -> None:
@@ -205,6 +213,8 @@ class Gate:
         """Let submissions go before the polls that wait; returns whether one did."""
         before = self._pacer.ready_at()
         self._offering = True
-        self._on_ready()
-        self._offering = False
+        try:
+            self._on_ready()
+        finally:
+            self._offering = False
         return self._pacer.ready_at() > before

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from worker.flow.dead_letters import StopRule
 from worker.flow.entry import Stage
 from worker.flow.ledger import Ledger
+from worker.flow.mode import Mode
+from worker.pipeline.ending import is_asked_to_end
 from worker.pipeline.facts import LaneSealed, PartitionStopped, RecordsReceived
 from worker.pipeline.writer import Published, Writer
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from worker.domain.record import Message, Record
     from worker.flow.dead_letters import StopPolicy
     from worker.flow.entry import Entry, Limits
+    from worker.flow.job_book import JobBook
+    from worker.flow.mode import ModeChooser
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Source
 
@@ -46,6 +50,7 @@ class Lane:
         limits: Limits,
         commit_interval_seconds: float,
         stop_policy: StopPolicy,
+        new_book: Callable[[int, Ledger], JobBook] | None,
         observe: Observe,
         on_lost: Callable[[Lane], None],
         on_room: Callable[[], None],
@@ -67,7 +72,11 @@ class Lane:
             partition, source=source, new_publisher=new_publisher, observe=observe, on_failure=self._settled.set
         )
         self.burials = StopRule(stop_policy)
+        self._new_book = new_book
         self.ledger: Ledger | None = None
+        self.book: JobBook | None = None  # of jobs of many tracks, where there are such
+        self.mode = Mode.DIRECT
+        self.chooser: ModeChooser | None = None  # what the mode goes by, where there is a choice
         self.paused, self.flowing, self.sealed = True, False, False
         # Since when it stands still, where it does: all of it, its fetching, in doubt, stopped.
         self.suspended_at = self.paused_at = self.doubted_at = self.stopped_at = self._loop.time()
@@ -84,6 +93,11 @@ class Lane:
             while not self.sealed:
                 await self._due()
                 await self._publish()
+        except asyncio.CancelledError as exc:
+            if is_asked_to_end():
+                raise
+            # Its task group would take it for an end that somebody asked for.
+            raise RuntimeError(f"partition {self.partition} was cancelled by nobody") from exc
         finally:
             await self.writer.close()
 
@@ -95,6 +109,7 @@ class Lane:
         if start is None or self._stay is not stay:
             return
         self.ledger = Ledger(start, self.limits)
+        self.book = self._new_book(self.partition, self.ledger) if self._new_book is not None else None
         if self.writer.committed is None and start.watermark > 0:  # with "latest" a crash now would skip some
             self.doubt()
         await self._flow()
@@ -169,10 +184,18 @@ class Lane:
             return  # fetched under an older assignment: the seek of the new one reads them again
         self.ledger.receive(records, self._loop.time())
         self._observe(RecordsReceived(self.partition, len(records), sum(record.size_bytes for record in records)))
-        if self.ledger.buffered >= self._high_records or self.ledger.buffered_bytes >= self._high_bytes:
+        if self._is_full(self.ledger) and not self.ledger.purchases.awaits(self.ledger.next_offset):
             self._source.pause(self.partition)
             self.paused_at = self.paused_at if self.paused else self._loop.time()
             self.paused = True
+
+    def _is_full(self, ledger: Ledger) -> bool:
+        return ledger.buffered >= self._high_records or ledger.buffered_bytes >= self._high_bytes
+
+    @property
+    def may_start(self) -> bool:
+        """Whether anything of this partition may start now, one by one or in a job."""
+        return self.flowing and not (self.in_doubt or self.burials.stopped or self.publish_error)
 
     @property
     def publish_error(self) -> str | None:
@@ -182,9 +205,9 @@ class Lane:
 
     def start(self) -> Entry | None:
         """The next record to be analysed."""
-        if self.ledger is None or not self.flowing or self.in_doubt or self.burials.stopped or self.publish_error:
+        if self.ledger is None or not self.may_start:
             return None
-        entry = self.ledger.start()
+        entry = self.ledger.start(only_alone=self.mode is Mode.BULK)
         self._relieve()
         return entry
 

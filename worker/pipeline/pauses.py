@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from worker.flow.entry import State
 from worker.flow.ledger import ADMIT_BELOW
+from worker.flow.mode import Mode
 from worker.pipeline.explanation import Paused, WaitsFor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.flow.entry import Limits
     from worker.flow.ledger import Ledger
     from worker.pipeline.lane import Lane
     from worker.pipeline.standing import Standing
@@ -49,20 +49,23 @@ def _halted(lane: Lane, ledger: Ledger, standing: Standing) -> Iterator[Paused]:
     if lane.publish_error is not None:
         text = f"{lane.writer.progress.failures} publications in a row have failed: {lane.publish_error}"
         yield Paused("starting", WaitsFor.COMMITS, None, text)
-    yield from _lack_of_space(ledger, lane.limits)
+    yield from _lack_of_space(lane, ledger)
     if lane.paused:
         records, size_bytes = lane.marks
         text = f"{ledger.buffered} of {records} records, {ledger.buffered_bytes} of {size_bytes} bytes; goes on at half"
         yield Paused("fetching", WaitsFor.BUFFER_FULL, standing.ago(lane.paused_at), text)
 
 
-def _lack_of_space(ledger: Ledger, limits: Limits) -> Iterator[Paused]:
-    """What the ledger would answer to whoever asks it for the next record; see `Ledger.start`."""
-    first = next((entry for entry in ledger.entries() if entry.state is State.READY), None)
+def _lack_of_space(lane: Lane, ledger: Ledger) -> Iterator[Paused]:
+    """What the ledger would answer to whoever asks it for the next record, or for the next job; see `Ledger.start`."""
+    limits, in_jobs = lane.limits, lane.mode is Mode.BULK
+    ready = (entry for entry in ledger.entries() if entry.state is State.READY)
+    first = next((entry for entry in ready if entry.alone or not in_jobs), None)
+    lowest = next(ledger.states.gatherable(), first) if in_jobs else first
+    if lowest is not None and not ledger.is_in_window(lowest):
+        yield Paused("starting", WaitsFor.WINDOW, None, f"{limits.window} offsets above the watermark")
     if first is None:
         return
-    if first.record.offset >= ledger.watermark + limits.window:
-        yield Paused("starting", WaitsFor.WINDOW, None, f"{limits.window} offsets above the watermark")
     if ledger.count(State.FINISHED) >= limits.unpublished:
         yield Paused("starting", WaitsFor.COMMITS, None, f"{ledger.count(State.FINISHED)} decisions of this partition")
     if first.job_id is None and ledger.count(State.RUNNING) and ledger.metadata_used >= ADMIT_BELOW:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
+    from worker.domain.jobs import JobItem
     from worker.domain.record import Message, Record
     from worker.domain.submission import TrackSubmitted
+    from worker.flow.job_replies import JobReply, PageRecord
     from worker.flow.publication import Committed
     from worker.flow.replies import Reply
 
@@ -22,6 +24,34 @@ class Analyst(Protocol):
 
     async def poll(self, job_id: str) -> Reply:
         """Ask for an accepted job: Finished, Running or Fault. Free of charge, not of quota."""
+        ...
+
+
+class JobAnalyst(Protocol):
+    """The API's jobs of many tracks. Never raises for what the API or the network does."""
+
+    async def create_job(self, key: str, name: str, items: Sequence[JobItem], webhook_url: str | None) -> JobReply:
+        """Buy the analyses of these tracks: JobState, JobRefused or Fault. The same key always means the same job."""
+        ...
+
+    async def job(self, job_id: str) -> JobReply:
+        """Ask how far a job is: JobState or Fault. Free of charge, not of quota."""
+        ...
+
+    def results(self, job_id: str, *, page: int, per_page: int) -> AsyncGenerator[PageRecord, None]:
+        """Read one page (from 1) of the results; the last value, and only it, is a PageEnd."""
+        ...
+
+
+class Notices(Protocol):
+    """What the API tells of jobs unasked, of the partitions that are ours; whichever replica was told."""
+
+    def assigned(self, partitions: Collection[int], *, kept: Collection[int] = ()) -> None:
+        """These are all partitions owned now; those in `kept` were before."""
+        ...
+
+    async def fetch(self) -> list[tuple[int, bytes]]:
+        """What came by now, as partition and verified body. Returns within a second or so; never raises for brokers."""
         ...
 
 
@@ -75,6 +105,10 @@ class Source(Protocol):
 
     async def seek(self, partition: int, offset: int | None) -> int:
         """Fetch from here next (None: from the configured reset position); returns the offset."""
+        ...
+
+    def end(self, partition: int) -> int | None:
+        """The offset after the partition's last record, as the broker told it last; None if it has not yet."""
         ...
 
     def pause(self, partition: int) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from worker.domain.decider import Decider
     from worker.flow.admission import Held
     from worker.flow.service import Service
-    from worker.pipeline.facts import WorkerStatus
     from worker.pipeline.gate import Gate
+    from worker.pipeline.statuses import WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)

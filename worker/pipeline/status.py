@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.flow.entry import State
-from worker.pipeline.facts import LaneStatus, TrackDecided
+from worker.flow.mode import Mode
+from worker.pipeline.facts import TrackDecided
+from worker.pipeline.statuses import LaneStatus
 
 if TYPE_CHECKING:
     from worker.domain.analysis import Analysis
@@ -19,7 +21,7 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
     ledger = lane.ledger
     if ledger is None:
         return LaneStatus(lane.topic, lane.partition)
-    oldest = ledger.oldest
+    oldest, jobs = ledger.oldest, lane.book.jobs if lane.book is not None else []
     return LaneStatus(
         topic=lane.topic,
         partition=lane.partition,
@@ -30,11 +32,18 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         queued=ledger.count(State.READY) + ledger.count(State.BLOCKED),
         in_flight=ledger.count(State.RUNNING),
         retrying=ledger.count(State.WAITING),
+        in_jobs=ledger.count(State.GATHERED),
+        behind_key=ledger.count(State.HELD),
         unpublished=ledger.count(State.FINISHED),
         buffered_bytes=ledger.buffered_bytes,
         oldest_seconds=now - oldest.received_at if oldest else None,
         metadata_used=ledger.metadata_used,
         stopped=lane.burials.stopped is not None,
+        bulk=lane.mode is Mode.BULK,
+        direct_estimate_seconds=lane.chooser.estimate_seconds if lane.chooser else None,
+        bulk_above_seconds=lane.chooser.above_seconds if lane.chooser else None,
+        jobs=len(jobs),
+        oldest_job_seconds=max((now - job.since for job in jobs if job.since is not None), default=None),
         publish_error=lane.publish_error,
     )
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from worker.flow.entry import State
 from worker.pipeline.explain import explain
-from worker.pipeline.facts import RebalanceFinished, Stopped, Stopping, WorkerStatus
+from worker.pipeline.facts import RebalanceFinished, Stopped, Stopping
 from worker.pipeline.lane import Lane
 from worker.pipeline.status import lane_status
+from worker.pipeline.statuses import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from worker.flow.dead_letters import StopPolicy
     from worker.flow.entry import Limits
+    from worker.pipeline.bulk import Bulk
     from worker.pipeline.calls import Calls
     from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import Observe
@@ -59,12 +61,14 @@ class Worker:
         source: Source,
         new_publisher: Callable[[int], Publisher],
         calls: Calls,
+        bulk: Bulk | None = None,
         observe: Observe,
     ) -> None:
         self._config = config
         self._source = source
         self._new_publisher = new_publisher
         self._calls = calls
+        self._bulk = bulk
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._tasks: asyncio.TaskGroup | None = None
@@ -87,15 +91,20 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._calls.begin(tasks)
+            if self._bulk is not None:
+                self._bulk.begin(tasks)
             try:
                 dropped = await self._work(tasks)
             finally:
                 self._calls.end()
+                if self._bulk is not None:
+                    self._bulk.end()
         self._state = "stopped"
         return dropped
 
     async def _work(self, tasks: asyncio.TaskGroup) -> int:
-        await self._source.start(self)
+        if not await self._joined(tasks):
+            return 0
         background = [tasks.create_task(self._consume()), tasks.create_task(self._watch())]
         await self._stop_asked.wait()
         began = self._loop.time()
@@ -107,6 +116,24 @@ class Worker:
         self._observe(Stopped(dropped, self._loop.time() - began))
         self._seal_all()
         return dropped
+
+    async def _joined(self, tasks: asyncio.TaskGroup) -> bool:
+        """Join the group, which can last until other members have drained; False if told to stop before that."""
+        joining = tasks.create_task(self._source.start(self))
+        asked = tasks.create_task(self._stop_asked.wait())
+        await asyncio.wait((joining, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if joining.done():
+            joining.result()
+            return True
+        self._state = "draining"
+        self._observe(Stopping(self._cause))
+        joining.cancel()
+        await asyncio.wait((joining,))
+        await self._source.stop()
+        self._seal_all()
+        self._observe(Stopped(0, 0.0))
+        return False
 
     def stop(self, cause: str) -> None:
         """Begin to drain."""
@@ -120,7 +147,12 @@ class Worker:
                 if lane is not None:
                     lane.receive(records)
             self._fetched_at = self._loop.time()
-            self._calls.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._bulk is not None:
+            self._bulk.wake()  # first: what goes into a job does not start alone
+        self._calls.wake()
 
     async def _watch(self) -> None:
         """Notice that the process stood still: suspended, starved, or stopped and continued."""
@@ -201,11 +233,14 @@ class Worker:
             limits=self._config.limits,
             stop_policy=self._config.stop_policy,
             commit_interval_seconds=self._config.commit_interval_seconds,
+            new_book=self._bulk.new_book if self._bulk is not None else None,
             observe=self._observe,
             on_lost=self._replace,
-            on_room=self._calls.wake,
+            on_room=self._wake,
         )
         self._calls.join(lane)
+        if self._bulk is not None:
+            self._bulk.join(lane)
         tasks.create_task(lane.run())
         return lane
 
@@ -217,6 +252,8 @@ class Worker:
         if self._lanes.get(lane.partition) is lane:
             del self._lanes[lane.partition]
             self._calls.leave(lane)
+            if self._bulk is not None:
+                self._bulk.leave(lane)
 
     def _replace(self, lane: Lane) -> None:
         """A lane was fenced: forget it, and where the partition is still ours begin anew from what was committed."""
@@ -227,7 +264,8 @@ class Worker:
 
     def _share_bounds(self) -> None:
         lanes = max(1, len(self._lanes))
-        records = max(MIN_BUFFERED_RECORDS, self._config.max_buffered_records // lanes)
+        least = MIN_BUFFERED_RECORDS if self._bulk is None else self._bulk.book_policy.max_items
+        records = max(least, self._config.max_buffered_records // lanes)
         for lane in self._lanes.values():
             lane.bound(records, self._config.max_buffered_bytes // lanes)
 

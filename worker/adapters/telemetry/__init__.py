@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from worker.pipeline.facts import Fact, WorkerStatus
+    from worker.pipeline.facts import Fact
+    from worker.pipeline.statuses import WorkerStatus
 
 
 class Telemetry:

@@ -37,13 +37,23 @@ _BEARER = re.compile(rb"(?i)(bearer\s+)" + _VALUE + rb"+")
 _QUERY = re.compile(rb'(://(?:[^"\\\s?]|\\.)*\?)' + _VALUE + rb"+")
 _USER = re.compile(rb'://[^"\\\s/@]+@')
 
-# Name and level of each fact's line. A commit or a lane that went wrong is louder, see `_level`.
+# Name and level of each fact's line. A commit, a job or a lane that went wrong is louder, see `_level`.
 EVENTS: Mapping[type, tuple[str, str]] = {
     f.RecordsReceived: ("records_received", "debug"),
     f.CallFinished: ("call_finished", "debug"),
     f.QuotaWaited: ("quota_waited", "debug"),
     f.RetryScheduled: ("retry_scheduled", "debug"),
     f.BoughtAgain: ("analysis_bought_again", "warning"),
+    f.JobGathered: ("job_gathered", "info"),
+    f.JobAccepted: ("job_accepted", "info"),
+    f.JobEnded: ("job_ended", "info"),
+    f.JobResult: ("job_result", "debug"),
+    f.ModeChanged: ("mode_changed", "info"),
+    f.JobGathered: ("job_gathered", "info"),
+    f.JobAccepted: ("job_accepted", "info"),
+    f.JobEnded: ("job_ended", "info"),
+    f.JobResult: ("job_result", "debug"),
+    f.ModeChanged: ("mode_changed", "info"),
     f.TrackDecided: ("track_decided", "info"),
     f.DeadLettered: ("record_dead_lettered", "warning"),
     f.PartitionStopped: ("partition_stopped", "error"),
@@ -54,6 +64,7 @@ EVENTS: Mapping[type, tuple[str, str]] = {
     f.AdmissionResumed: ("admission_resumed", "info"),
     f.OutageBegan: ("outage_began", "error"),
     f.OutageEnded: ("outage_ended", "info"),
+    f.WebhookReceived: ("webhook_received", "debug"),
     f.Stopping: ("worker_stopping", "info"),
     f.Stopped: ("worker_stopped", "info"),
 }
@@ -143,6 +154,8 @@ def _shape(fact: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]
 
 def _level(fact: f.Fact, usual: str) -> str:
     if isinstance(fact, f.CommitFinished) and fact.outcome != "committed":
+        return "warning"
+    if isinstance(fact, f.JobEnded) and fact.outcome != "complete":
         return "warning"
     return "warning" if isinstance(fact, (f.LaneSealed, f.Stopped)) and fact.dropped else usual
 

@@ -13,7 +13,10 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from worker.adapters.telemetry import catalogue as c
+from worker.adapters.telemetry.catalogue import api, jobs, kafka, tracks
+from worker.adapters.telemetry.catalogue import worker_gauges as whole
 from worker.flow.faults import FAULTS
+from worker.flow.mode import Mode
 from worker.pipeline import facts as f
 
 if TYPE_CHECKING:
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric as Family
 
+    from worker.pipeline.statuses import WorkerStatus
+
 STATES = ("starting", "running", "draining", "stopped")
 BREAKER_STATES = ("closed", "open", "half_open")
+BOUGHT_BY = ("finished", "accepted")  # outcomes of a submission
 HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.holds)
 
 
@@ -41,7 +47,7 @@ class Children(dict[tuple[str, ...], Any]):
 class Metrics:
     """Every counter and histogram of the catalogue, fed by facts."""
 
-    def __init__(self, status: Callable[[], f.WorkerStatus], version: str) -> None:
+    def __init__(self, status: Callable[[], WorkerStatus], version: str) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
         self._handlers: Mapping[type, Callable[[Any], None]] = {
@@ -50,6 +56,11 @@ class Metrics:
             f.QuotaWaited: self._quota_waited,
             f.RetryScheduled: self._retry_scheduled,
             f.BoughtAgain: self._bought_again,
+            f.JobGathered: self._job_gathered,
+            f.JobAccepted: self._job_accepted,
+            f.JobEnded: self._job_ended,
+            f.JobResult: self._job_result,
+            f.ModeChanged: self._mode_changed,
             f.TrackDecided: self._track_decided,
             f.DeadLettered: self._dead_lettered,
             f.CommitFinished: self._commit_finished,
@@ -59,6 +70,7 @@ class Metrics:
             f.AdmissionResumed: self._admission_resumed,
             f.OutageBegan: self._outage_began,
             f.OutageEnded: self._outage_ended,
+            f.WebhookReceived: self._webhook_received,
         }
         self.registry.register(StatusCollector(status, version))
         ProcessCollector(registry=self.registry)
@@ -78,65 +90,88 @@ class Metrics:
     def _count(self, metric: c.Metric, *labels: str, by: float = 1) -> None:
         self._of[metric.name][labels].inc(by)
 
-    def _time(self, metric: c.Metric, seconds: float, *labels: str) -> None:
-        self._of[metric.name][labels].observe(seconds)
+    def _measure(self, metric: c.Metric, value: float, *labels: str) -> None:
+        self._of[metric.name][labels].observe(value)
 
     def _records_received(self, fact: f.RecordsReceived) -> None:
-        self._count(c.RECORDS, by=fact.records)
-        self._count(c.RECEIVED_BYTES, by=fact.size_bytes)
+        self._count(tracks.RECORDS, by=fact.records)
+        self._count(tracks.RECEIVED_BYTES, by=fact.size_bytes)
 
     def _call_finished(self, fact: f.CallFinished) -> None:
-        self._count(c.CALLS, fact.operation, fact.outcome)
-        self._time(c.CALL_SECONDS, fact.seconds, fact.operation)
+        self._count(api.CALLS, fact.operation, fact.outcome)
+        self._measure(api.CALL_SECONDS, fact.seconds, fact.operation)
+        if fact.operation == "submit" and fact.outcome in BOUGHT_BY:
+            self._count(api.BOUGHT, Mode.DIRECT.value)
 
     def _quota_waited(self, fact: f.QuotaWaited) -> None:
-        self._count(c.QUOTA_SECONDS, fact.operation, by=fact.seconds)
+        self._count(api.QUOTA_SECONDS, fact.operation, by=fact.seconds)
 
     def _retry_scheduled(self, fact: f.RetryScheduled) -> None:
-        self._count(c.RETRIES, fact.kind)
+        self._count(api.RETRIES, fact.kind)
 
     def _bought_again(self, fact: f.BoughtAgain) -> None:
-        self._count(c.BOUGHT_AGAIN, fact.cause)
+        self._count(api.BOUGHT_AGAIN, fact.cause, by=fact.tracks)
+
+    def _job_gathered(self, fact: f.JobGathered) -> None:
+        self._measure(jobs.JOB_TRACKS, fact.tracks)
+
+    def _job_accepted(self, fact: f.JobAccepted) -> None:
+        self._count(jobs.JOBS_ACCEPTED)
+        self._count(api.BOUGHT, Mode.BULK.value, by=fact.tracks)
+
+    def _job_ended(self, fact: f.JobEnded) -> None:
+        self._count(jobs.JOBS_ENDED, fact.outcome)
+        self._measure(jobs.JOB_SECONDS, fact.seconds, fact.outcome)
+        self._count(jobs.JOB_TRACKS_LEFT, fact.outcome, by=fact.tracks_left)
+
+    def _job_result(self, fact: f.JobResult) -> None:
+        self._count(jobs.JOB_RESULTS, fact.source, fact.outcome)
+
+    def _mode_changed(self, fact: f.ModeChanged) -> None:
+        self._count(jobs.MODE_CHANGES, fact.mode)
 
     def _track_decided(self, fact: f.TrackDecided) -> None:
-        self._count(c.DECISIONS, fact.output_topic, fact.decision, fact.reason or "none", fact.policy)
-        self._count(c.ANALYSES, fact.status)
+        self._count(tracks.DECISIONS, fact.output_topic, fact.decision, fact.reason or "none", fact.policy)
+        self._count(tracks.ANALYSES, fact.status)
         for tier, value in fact.tiers.items():
-            self._count(c.TIER_OUTCOMES, tier, value)
-        self._time(c.ATTEMPTS, fact.attempts)
-        self._time(c.ANALYSIS_SECONDS, fact.analysis_seconds)
-        self._time(c.QUEUED_SECONDS, fact.queued_seconds)
+            self._count(tracks.TIER_OUTCOMES, tier, value)
+        self._measure(tracks.ATTEMPTS, fact.attempts)
+        self._measure(tracks.ANALYSIS_SECONDS, fact.analysis_seconds)
+        self._measure(tracks.QUEUED_SECONDS, fact.queued_seconds)
 
     def _dead_lettered(self, fact: f.DeadLettered) -> None:
-        self._count(c.DEAD_LETTERS, fact.code)
+        self._count(tracks.DEAD_LETTERS, fact.code)
 
     def _commit_finished(self, fact: f.CommitFinished) -> None:
-        self._count(c.COMMITS, fact.outcome)
-        self._time(c.COMMIT_SECONDS, fact.seconds, fact.outcome)
+        self._count(kafka.COMMITS, fact.outcome)
+        self._measure(kafka.COMMIT_SECONDS, fact.seconds, fact.outcome)
         if fact.outcome == "committed":
-            self._count(c.PUBLISHED, by=fact.messages)
+            self._count(kafka.PUBLISHED, by=fact.messages)
 
     def _rebalance_finished(self, fact: f.RebalanceFinished) -> None:
-        self._count(c.REBALANCES)
-        self._time(c.REBALANCE_SECONDS, fact.seconds)
+        self._count(kafka.REBALANCES)
+        self._measure(kafka.REBALANCE_SECONDS, fact.seconds)
         for fate, lanes in (("opened", fact.opened), ("kept", fact.kept), ("lost", fact.lost)):
-            self._count(c.LANES_ASSIGNED, fate, by=lanes)
+            self._count(kafka.LANES_ASSIGNED, fate, by=lanes)
 
     def _lane_sealed(self, fact: f.LaneSealed) -> None:
-        self._count(c.LANES_SEALED, fact.cause)
-        self._count(c.CALLS_DROPPED, fact.cause, by=fact.dropped)
+        self._count(kafka.LANES_SEALED, fact.cause)
+        self._count(kafka.CALLS_DROPPED, fact.cause, by=fact.dropped)
 
     def _admission_held(self, fact: f.AdmissionHeld) -> None:
-        self._count(c.HOLDS, fact.reason)
+        self._count(api.HOLDS, fact.reason)
 
     def _admission_resumed(self, fact: f.AdmissionResumed) -> None:
-        self._count(c.HELD_SECONDS, fact.reason, by=fact.seconds)
+        self._count(api.HELD_SECONDS, fact.reason, by=fact.seconds)
 
     def _outage_began(self, fact: f.OutageBegan) -> None:
-        self._count(c.OUTAGES, fact.reason)
+        self._count(api.OUTAGES, fact.reason)
 
     def _outage_ended(self, fact: f.OutageEnded) -> None:
-        self._count(c.OUTAGE_SECONDS, fact.reason, by=fact.seconds)
+        self._count(api.OUTAGE_SECONDS, fact.reason, by=fact.seconds)
+
+    def _webhook_received(self, fact: f.WebhookReceived) -> None:
+        self._count(jobs.WEBHOOKS, fact.outcome)
 
 
 def _family(metric: c.Metric, registry: CollectorRegistry) -> Counter | Histogram:
@@ -149,24 +184,24 @@ def _family(metric: c.Metric, registry: CollectorRegistry) -> Counter | Histogra
 class StatusCollector(Collector):
     """Gauges of the worker and of each partition, as they stand when they are scraped."""
 
-    def __init__(self, status: Callable[[], f.WorkerStatus], version: str) -> None:
+    def __init__(self, status: Callable[[], WorkerStatus], version: str) -> None:
         self._status = status
         self._version = version
 
     def collect(self) -> Iterable[Family]:
         """Read the status once and show all of it."""
         status = self._status()
-        yield _gauge(c.BUILD, [((self._version,), 1)])
-        yield _gauge(c.STATE, [((state,), state == status.state) for state in STATES])
-        yield _gauge(c.HELD, [((reason,), reason == status.held) for reason in HOLDING])
-        yield _gauge(c.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
-        yield _gauge(c.IN_FLIGHT, [((), status.in_flight)])
-        yield _gauge(c.LIMIT, [((), status.concurrency_limit)])
-        yield _gauge(c.QUOTA_ALLOWED, [((), status.quota.allowed_per_minute)])
-        yield _gauge(c.QUOTA_WAITING, [((), status.quota.waiting_polls)])
-        yield _gauge(c.QUOTA_REMAINING, [((), status.quota.api_remaining)])
-        yield _gauge(c.RETRY_BUDGET, [((), status.quota.retries_left)])
-        yield _gauge(c.LOOP_AGE, [((), status.fetch_age_seconds)])
+        yield _gauge(whole.BUILD, [((self._version,), 1)])
+        yield _gauge(whole.STATE, [((state,), state == status.state) for state in STATES])
+        yield _gauge(whole.HELD, [((reason,), reason == status.held) for reason in HOLDING])
+        yield _gauge(whole.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
+        yield _gauge(whole.IN_FLIGHT, [((), status.in_flight)])
+        yield _gauge(whole.LIMIT, [((), status.concurrency_limit)])
+        yield _gauge(whole.QUOTA_ALLOWED, [((), status.quota.allowed_per_minute)])
+        yield _gauge(whole.QUOTA_WAITING, [((), status.quota.waiting_polls)])
+        yield _gauge(whole.QUOTA_REMAINING, [((), status.quota.api_remaining)])
+        yield _gauge(whole.RETRY_BUDGET, [((), status.quota.retries_left)])
+        yield _gauge(whole.LOOP_AGE, [((), status.fetch_age_seconds)])
         for field, metric in c.PER_PARTITION.items():
             yield _gauge(metric, [((lane.topic, str(lane.partition)), getattr(lane, field)) for lane in status.lanes])
 

@@ -1,0 +1,49 @@
+"""Gauges of the whole worker."""
+
+from __future__ import annotations
+
+from worker.adapters.telemetry.catalogue.metric import Metric, gauge
+
+STATE = gauge("state", ("state",), "1 for starting, running, draining or stopped.", "Not running: see /readyz.")
+HELD = gauge(
+    "held",
+    ("reason",),
+    "1 while no new call starts, for a cause that only the operator can mend.",
+    "key_refused: HS_API_KEY. credits_exhausted: buy credits. cdn_refused: the egress. misconfigured: HS_BASE_URL.",
+)
+BREAKER = gauge(
+    "breaker",
+    ("state",),
+    "1 for closed, open or half_open: whether the API as a whole answers.",
+    "open: the API is out; tracks wait and lose nothing (OUTAGE_POLICY). See retries and api_calls for the kind.",
+)
+IN_FLIGHT = gauge("in_flight", (), "Analyses in flight.", "At concurrency_limit for long: the limit is the brake.")
+LIMIT = gauge(
+    "concurrency_limit",
+    (),
+    "Analyses that may be in flight.",
+    "It follows 429s, 503s, time-outs and latency, up to MAX_CONCURRENCY.",
+)
+QUOTA_ALLOWED = gauge(
+    "quota_requests_per_minute",
+    (),
+    "Requests a minute that this replica may send: what belongs to its partitions of RATE_LIMIT_PER_MINUTE.",
+    "The sum over all replicas is RATE_LIMIT_PER_MINUTE. More: their settings differ, or they are of several groups.",
+)
+QUOTA_WAITING = gauge("quota_waiting_polls", (), "Polls that are due and wait for quota.", "See quota_wait_seconds.")
+QUOTA_REMAINING = gauge(
+    "quota_remaining",
+    (),
+    "Requests left in the API's window by its last reply: of the whole key, whoever uses it.",
+    "Near 0 while quota_requests_per_minute is not used up: somebody else uses the key.",
+)
+RETRY_BUDGET = gauge("retry_budget", (), "Retries that may leave now.", "Below 1: retries wait, see retries.")
+LOOP_AGE = gauge(
+    "consumer_loop_age_seconds",
+    (),
+    "Since the consumer last asked for records.",
+    "Above a minute: /livez fails and the orchestrator restarts the worker.",
+)
+BUILD = gauge("build_info", ("version",), "Always 1.", "Tells which version runs.")
+QUOTA = (QUOTA_ALLOWED, QUOTA_WAITING, QUOTA_REMAINING, RETRY_BUDGET)
+WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, BUILD)

@@ -1,0 +1,100 @@
+"""From a record and what is known of it to its outcome: a decision or a dead letter, told and handed to the lane."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from worker.pipeline.facts import DeadLettered
+from worker.pipeline.status import track_decided
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from worker.domain.analysis import Analysis
+    from worker.domain.decider import Decided, Decider
+    from worker.domain.record import Message, Record
+    from worker.domain.submission import TrackSubmitted, Unreadable
+    from worker.flow.entry import Entry
+    from worker.flow.ledger import Ledger
+    from worker.pipeline.facts import Observe
+    from worker.pipeline.lane import Lane
+
+
+USUAL_SECONDS = 45.0  # of an analysis, before one was seen
+FREED_AT_ONCE = 100
+LEARN_SHARE = 0.05  # of the latest in the average
+
+
+class Outcomes:
+    """`wall` is the only clock: it dates decisions."""
+
+    def __init__(self, decider: Decider, observe: Observe, wall: Callable[[], datetime]) -> None:
+        self.decider = decider
+        self._observe = observe
+        self.wall = wall
+        self._is_freeing = False
+        self.analysis_seconds = USUAL_SECONDS  # of single tracks, on average of late
+
+    def read(self, record: Record) -> TrackSubmitted | Unreadable:
+        """The event in a record, or why it is none."""
+        return self.decider.read(record)
+
+    def analysed(self, seconds: float) -> None:
+        """A single track was analysed in so many seconds."""
+        self.analysis_seconds += LEARN_SHARE * (seconds - self.analysis_seconds)
+
+    def bury(self, lane: Lane, entry: Entry, problem: Unreadable) -> None:
+        """Finish a record that is no event."""
+        message = self.decider.dead_letter(entry.record, problem, at=self.wall())
+        self._observe(DeadLettered(lane.partition, entry.record.offset, str(problem.code), problem.path))
+        self._finish(lane, entry, message)
+
+    def rule(self, entry: Entry, track: TrackSubmitted, analysis: Analysis, attempts: int) -> Decided:
+        """What the decision would be."""
+        return self.decider.decide(entry.record, track, analysis, attempts=attempts, at=self.wall())
+
+    def decide(
+        self,
+        lane: Lane,
+        entry: Entry,
+        track: TrackSubmitted,
+        analysis: Analysis,
+        *,
+        attempts: int,
+        took: float,
+        waited: float,
+    ) -> None:
+        """Finish a track. `took`: seconds from its first call until now, `waited`: from its receipt to that call."""
+        decided = self.rule(entry, track, analysis, attempts)
+        fact = track_decided(
+            entry.record,
+            track.item_id,
+            analysis,
+            decided,
+            attempts=attempts,
+            analysis_seconds=took,
+            queued_seconds=waited,
+        )
+        self._observe(fact)
+        self._finish(lane, entry, decided.message)
+
+    def _finish(self, lane: Lane, entry: Entry, message: Message) -> None:
+        lane.finish(entry, message)
+        if lane.ledger is not None and lane.ledger.freed and not self._is_freeing:
+            self._decide_freed(lane.ledger)
+
+    def _decide_freed(self, ledger: Ledger) -> None:
+        """Decide what only waited for its predecessor: each may free the next, and the event loop has its turns."""
+        self._is_freeing = True
+        try:
+            for _ in range(FREED_AT_ONCE):
+                freed = ledger.freed.popleft() if ledger.freed else None
+                if freed is None or freed.decide is None:
+                    break
+                freed.decide()
+        finally:
+            self._is_freeing = False
+        if ledger.freed:
+            asyncio.get_running_loop().call_soon(self._decide_freed, ledger)
