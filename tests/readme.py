@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from worker.adapters.telemetry.catalogue import CATALOGUE
 from worker.adapters.web import READINESS
 from worker.cli import EXIT_MEANINGS
-from worker.explain_words import MEANINGS
+from worker.explain_words import JOB_MEANINGS, MEANINGS
 from worker.flow.faults import FAULTS
 from worker.settings import Settings, shown
 
@@ -74,6 +74,10 @@ def waits() -> str:
     return table(("`waits_for`", "It waits for"), ((f"`{each}`", text) for each, text in MEANINGS.items()))
 
 
+def job_waits() -> str:
+    return table(("`waits_for` of a job", "It waits for"), ((f"`{each}`", text) for each, text in JOB_MEANINGS.items()))
+
+
 def faults() -> str:
     return table(
         ("Kind", "Repeated", "May be billed", "Stops admission", "Why"),
@@ -95,6 +99,7 @@ TABLES = {
     "exits": exits,
     "faults": faults,
     "waits": waits,
+    "job_waits": job_waits,
 }
 
 

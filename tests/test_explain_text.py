@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.explanations import COMMITS, OUT, PROCESS, QUOTA, explanation, partition, waiting
-from worker.explain_stored import Stored, stored, stored_text
 from worker.explain_text import as_text
 from worker.explain_words import MEANINGS, due, ranges, seconds, table
-from worker.flow.commit_point import CommitPoint, encode
-from worker.flow.publication import Committed
 from worker.pipeline.explanation import Behind, LastError, Paused, WaitsFor
 from worker.pipeline.statuses import QuotaStatus
 
@@ -178,49 +175,3 @@ def test_ranges_can_be_read_back(numbers: set[int]) -> None:
 
 def test_columns_are_as_wide_as_they_need_to_be() -> None:
     assert list(table(("a", "b"), [("long", "x"), ("", "y")])) == ["a     b", "long  x", "      y"]
-
-
-# What Kafka alone tells.
-
-JOB = "0b0e4d0c-7b5e-4c39-9c3e-4a8f0a0f1a11"
-
-
-def kept(committed: Committed | None, *, owner: str | None = None, state: str | None = "Empty") -> Stored:
-    return stored("t", 3, committed, span=range(10, 60), oldest_ms=0, group_state=state, owner=owner)
-
-
-def test_what_is_committed_is_told_with_its_jobs() -> None:
-    point = CommitPoint(20, frozenset({22, 25}), {20: JOB, 24: "other"})
-    found = kept(Committed(20, encode(point)))
-    assert list(stored_text(found)) == [
-        "t/3, as Kafka keeps it",
-        "  watermark  20: all below is decided and published",
-        "  done above 2 offsets, the highest 25",
-        "  log        offsets 10 to 60; 38 undecided at most",
-        "  oldest     undecided event written 1970-01-01T00:00:00.000Z",
-        "  jobs       2 paid for and not yet decided",
-        f"             20  {JOB}",
-        "             24  other",
-        "  owner      none; the group is Empty (no worker is in the group)",
-    ]
-
-
-def test_a_group_that_never_committed_and_one_that_is_not_told() -> None:
-    text = "\n".join(stored_text(kept(None, state=None)))
-    assert "watermark  none: the group has never committed here" in text
-    assert "50 undecided at most" in text
-    assert "owner      not told" in text
-    assert "owner      worker-1 on host" in "\n".join(stored_text(kept(None, owner="worker-1 on host")))
-
-
-def test_metadata_that_cannot_be_read_is_said_and_no_fault() -> None:
-    found = kept(Committed(20, "ti9:of a later version"))
-    assert (found.watermark, found.done_above, found.problem is not None) == (20, 0, True)
-    assert "the version 'ti9:'" in "\n".join(stored_text(found))
-
-
-def test_many_jobs_are_cut_and_a_log_that_was_cut_is_counted_from_where_it_begins() -> None:
-    point = CommitPoint(2, frozenset(), dict.fromkeys(range(2, 32), JOB))
-    found = kept(Committed(2, encode(point)))
-    assert (found.undecided, len(found.jobs)) == (50, 30)
-    assert "             and 20 more (--json)" in list(stored_text(found))

@@ -96,7 +96,7 @@ async def elapse(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop), "only virtual time may pass in a test"
     passed = loop.create_future()
-    timer = loop.call_later(seconds, passed.set_result, None)
+    timer = loop.call_later(seconds, lambda: passed.cancelled() or passed.set_result(None))
     try:
         await passed
     finally:

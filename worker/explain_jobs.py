@@ -34,7 +34,7 @@ def _at_the_latest(value: float) -> str:
 def _job(job: OpenJob) -> Iterator[str]:
     name = "new" if job.job_id is None else shown(job.job_id)
     deadline = "" if job.deadline_seconds is None else f"; deadline in {seconds(job.deadline_seconds)}"
-    yield f"  job        {name}"
+    yield f"  open job   {name}"
     yield f"             offsets {job.first_offset} to {job.last_offset}: {job.tracks} tracks without a result"
     yield f"             here for {seconds(job.age_seconds)}{deadline}"
     coming = "" if job.due_seconds is None else f", due {due(job.due_seconds)}"

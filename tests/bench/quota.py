@@ -3,9 +3,10 @@
 The simulated API's clock runs `--scale` times as fast, its quota stays 60 requests in one of its minutes, an analysis
 takes 46 of its seconds. So in real time 60 x scale requests a minute may leave, in windows of 60 / scale seconds, and
 the worker is told so: RATE_LIMIT_PER_MINUTE is multiplied by the scale, the times of polls, retries and deadlines are
-divided by it; all other settings are the product's. The worker's slack is that of a full minute, so here the network
-and late timers have it divided by the scale, too. That is harder than the truth: a busy machine shows as 429s. It also
-cuts the limit into whole requests of a real minute: choose partitions so that each replica's part of 60 is whole.
+divided by it, and each track goes by itself (MODE=direct); all other settings are the product's. The worker's slack is
+that of a full minute, so here the network and late timers have it divided by the scale, too. That is harder than the
+truth: a busy machine shows as unused quota or 429s. It also cuts the limit into whole requests of a real minute: choose
+partitions so that each replica's part of 60 is whole.
 
 The steady state is from `--warm-up` of the tracks bought (the first polls have been learned, the limit of analyses in
 flight has grown) to 0.97 of them (there is still a backlog). The quota is what the API admits in that time.
@@ -133,6 +134,7 @@ def _settings(chosen: argparse.Namespace) -> dict[str, str]:
     own |= {
         "RATE_LIMIT_PER_MINUTE": f"{PER_MINUTE * chosen.scale:.0f}",
         "MAX_CONCURRENCY": str(chosen.concurrency),
+        "MODE": "direct",
         "COMMIT_INTERVAL_SECONDS": "0.2",
         "KAFKA_SESSION_TIMEOUT_SECONDS": "10",
     }

@@ -28,6 +28,7 @@ QUICK = {
     "KAFKA_REBALANCE_TIMEOUT_SECONDS": "10",
     "KAFKA_TRANSACTION_TIMEOUT_SECONDS": "6",
     "COMMIT_INTERVAL_SECONDS": "0.05",
+    "MODE": "direct",  # jobs of many tracks have tests of their own
     "MAX_CONCURRENCY": "32",
     "RATE_LIMIT_PER_MINUTE": "0",
     "RETRY_BASE_SECONDS": "0.1",

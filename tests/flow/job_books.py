@@ -18,6 +18,7 @@ from worker.flow.ledger import Ledger
 if TYPE_CHECKING:
     from worker.domain.record import Record
     from worker.flow.bulk_job import Job
+    from worker.flow.entry import Entry
 
 SCOPE = Scope("group", "topic", 0)
 POLICY = BookPolicy(max_items=100)
@@ -72,14 +73,30 @@ class Books:
 
     def finish(self, job: Job, count: int | None = None) -> None:
         for entry in self.book.tracks(job)[:count]:
-            self.ledger.finish(entry, outcome_of(entry))
+            self.settle(entry)
+
+    def settle(self, entry: Entry) -> None:
+        """Its result is here: it is decided in its turn."""
+        if self.book.is_first(entry):
+            self.decide(entry)
+        else:
+            self.book.hold(entry, lambda: self.decide(entry))
+
+    give_up = settle  # by people
+
+    def decide(self, entry: Entry) -> None:
+        assert self.ledger.finish(entry, outcome_of(entry))
+        if self.ledger.freed:
+            freed = self.ledger.freed.popleft()
+            assert freed.decide is not None
+            freed.decide()
 
     def run_alone(self) -> list[int]:
         """Start and finish whatever goes alone; returns the offsets."""
         ran = []
         while (entry := self.ledger.start(only_alone=True)) is not None:
             ran.append(entry.record.offset)
-            self.ledger.finish(entry, outcome_of(entry))
+            self.decide(entry)
         return ran
 
     def waiting(self) -> int:

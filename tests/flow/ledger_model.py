@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.flow.broker_model import outcome_of
 from worker.flow.commit_point import BUDGET_BYTES, WINDOW, decode, done_bytes, encode, job_bytes
 from worker.flow.entry import State
+from worker.flow.job_intent import reserved_bytes
 from worker.flow.ledger import ADMIT_BELOW, Ledger
 
 if TYPE_CHECKING:
@@ -55,19 +56,19 @@ class Owner:
         return sorted(at for at in unfinished if self.broker.log[at].key == record.key)
 
     def start(self) -> int | None:
-        expected = self._startable()
+        expected = self._startable(self.of(State.READY))
         entry = self.ledger.start()
         assert (entry.record.offset if entry else None) == expected
         if expected is None:
-            assert not self.states or self.of(State.RUNNING, State.WAITING, State.FINISHED), "a deadlock"
+            others = (State.RUNNING, State.WAITING, State.GATHERED, State.HELD, State.FINISHED)
+            assert not self.states or self.of(*others), "a deadlock"
             return None
         assert expected not in self.broker.published, "done again"
         assert expected < self.watermark + self.limits.window
         self.states[expected] = State.RUNNING
         return expected
 
-    def _startable(self) -> int | None:
-        ready = self.of(State.READY)
+    def _startable(self, ready: list[int]) -> int | None:
         finished, running = self.of(State.FINISHED), self.of(State.RUNNING)
         if not ready or ready[0] >= self.watermark + self.limits.window or len(finished) >= self.limits.unpublished:
             return None
@@ -76,12 +77,13 @@ class Owner:
 
     def finish(self, offset: int, size: int = 0) -> None:
         entry = self.entries[offset]
-        in_time = self.states[offset] is State.RUNNING
+        in_time = self.states[offset] in {State.RUNNING, State.GATHERED, State.HELD}
         assert self.ledger.finish(entry, outcome_of(entry, size)) is in_time
         if in_time:
             self.states[offset] = State.FINISHED
             for successor in self._queue(entry.record)[:1]:
-                self.states[successor] = State.READY
+                if self.states[successor] is State.BLOCKED:
+                    self.states[successor] = State.READY
 
     def wait(self, offset: int) -> None:
         self.ledger.wait(self.entries[offset])
@@ -143,7 +145,7 @@ class Owner:
         self.batch, self.applied = None, False
 
     def seal(self) -> None:
-        assert self.ledger.seal() == len(self.of(State.RUNNING))
+        assert self.ledger.seal() == sum(offset not in self.jobs for offset in self.of(State.RUNNING))
 
     def wake_as_zombie(self) -> None:
         """Sealed, but its calls end only now: nothing of them counts, and the broker refuses its publication."""
@@ -224,6 +226,7 @@ def _check_jobs_written(point: CommitPoint) -> None:
     written = decode(point.watermark, encode(point)).jobs
     assert list(written.items()) == sorted(point.jobs.items())[: len(written)]
     bound = done_bytes(len(point.done), WINDOW) + sum(map(job_bytes, point.jobs.values()))
+    bound += sum(map(reserved_bytes, point.intents))
     assert len(written) == len(point.jobs) or bound > BUDGET_BYTES
 
 

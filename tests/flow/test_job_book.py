@@ -171,7 +171,7 @@ def test_an_intent_is_kept_until_its_last_record_is_done() -> None:
     job = scene.gather()
     scene.accept(job)
     last = scene.book.tracks(job)[-1]
-    scene.ledger.finish(last, outcome_of(last))
+    scene.settle(last)
     assert scene.ledger.count(State.HELD) == 1
     scene.finish(job, 18)
     scene.commit()
@@ -181,3 +181,21 @@ def test_an_intent_is_kept_until_its_last_record_is_done() -> None:
     scene.commit()
     assert scene.point.intents == ()
     assert scene.book.jobs == []
+
+
+def test_what_all_jobs_wait_for_goes_alone() -> None:
+    """It ran alone when an earlier owner died: no job has it, and no other can be made."""
+    intents = (Intent(2, 9, Aim.FETCH, job_id="a"), Intent(10, 19, Aim.FETCH, job_id="b"))
+    scene = Books(list(numbered(0, 40, b"k")), point=CommitPoint(0, intents=intents))
+    for job in scene.book.jobs:
+        scene.finish(job)
+    assert not scene.book.may_gather()
+    assert scene.run_alone() == []
+    assert scene.book.unblock()
+    assert not scene.book.unblock()
+    assert scene.run_alone() == [0]
+    assert scene.book.unblock()
+    assert scene.run_alone() == [1]
+    scene.commit()
+    assert scene.point.watermark == 20
+    assert not scene.book.unblock()

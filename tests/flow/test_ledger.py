@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.flow.broker_model import JOB_IDS, Broker
-from tests.flow.ledger_model import Owner, drain
+from tests.flow.gathering_model import GatheringOwner, Set, drain_sets
 from worker.flow.commit_point import WINDOW
 from worker.flow.entry import Limits, State
+from worker.flow.job_book import BookPolicy
 
 KEYS = st.sampled_from([None, None, b"", b"a", b"b"])
 GAPS = st.sampled_from([0, 0, 0, 1, 3, 40, WINDOW + 1])
@@ -21,17 +22,20 @@ LIMITS = st.builds(
     batch_bytes=st.sampled_from([1, 40, 8 << 20]),
     job_reserve_bytes=st.sampled_from([0, 20, 800]),
 )
+POLICIES = st.builds(BookPolicy, max_items=st.sampled_from([1, 3, 9, 20]), open_jobs=st.sampled_from([1, 2, 3]))
 ANY = st.integers(0, 63)  # picks one of what there is
 
 
 class LedgerMachine(RuleBasedStateMachine):
     """Every record is published exactly once, in the order of its key, whatever happens in between."""
 
-    @initialize(first=st.sampled_from([0, 7, 1 << 40]), limits=LIMITS)
-    def open(self, first: int, limits: Limits) -> None:
-        self.broker, self.limits = Broker(first), limits
-        self.owner = Owner(self.broker, limits)
-        self.zombies: list[Owner] = []
+    @initialize(first=st.sampled_from([0, 7, 1 << 40]), limits=LIMITS, policy=POLICIES)
+    def open(self, first: int, limits: Limits, policy: BookPolicy) -> None:
+        self.broker, self.limits, self.policy = Broker(first), limits, policy
+        self.known: dict[bytes, Set] = {}
+        self.api: dict[bytes, str] = {}  # the job of each key
+        self.owner = GatheringOwner(self.broker, limits, policy, self.known)
+        self.zombies: list[GatheringOwner] = []
 
     def pick(self, which: int, *states: State) -> int | None:
         offsets = self.owner.of(*states)
@@ -59,19 +63,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if ahead:
             del self.broker.log[ahead[which % len(ahead)]]
 
-    @rule(times=st.integers(1, 6), finish=st.lists(st.tuples(ANY, st.integers(0, 30)), max_size=4))
-    def start(self, times: int, finish: list[tuple[int, int]]) -> None:
+    @rule(times=st.integers(1, 6), finish=st.lists(st.tuples(ANY, st.integers(0, 30)), max_size=4), alone=st.booleans())
+    def start(self, times: int, finish: list[tuple[int, int]], *, alone: bool) -> None:
         for _ in range(times):
-            self.owner.start()
+            self.owner.start(only_alone=alone)
         for which, size in finish:
             if (offset := self.pick(which, State.RUNNING)) is not None:
                 self.owner.finish(offset, size)
 
-    @rule(which=ANY, how=st.sampled_from(["wait", "resume", "finish", "start"]))
+    @rule(which=ANY, how=st.sampled_from(["wait", "resume", "leave", "start"]))
     def change_one(self, which: int, how: str) -> None:
         """Of any state: what does not fit it must change nothing."""
         if (offset := self.pick(which, *State)) is not None:
-            change = {"wait": self.owner.wait, "resume": self.owner.resume, "finish": self.owner.finish}
+            change = {"wait": self.owner.wait, "resume": self.owner.resume, "leave": self.owner.leave_alone}
             change.get(how, lambda _: self.owner.start())(offset)
 
     @rule(which=ANY, job_id=st.one_of(JOB_IDS, JOB_IDS, st.none()), late=st.booleans())
@@ -79,6 +83,31 @@ class LedgerMachine(RuleBasedStateMachine):
         """Bought, or (None) lost; late: for a record that does not run, which changes nothing."""
         if (offset := self.pick(which, *State) if late else self.pick(which, State.RUNNING)) is not None:
             self.owner.note_job(offset, job_id)
+
+    # Jobs of many tracks.
+
+    @rule(times=st.integers(1, 3))
+    def gather(self, times: int) -> None:
+        for _ in range(times):
+            self.owner.gather()
+        self.owner.unblock()
+
+    @rule(which=ANY, results=st.lists(st.tuples(ANY, st.integers(0, 30)), max_size=12))
+    def accept(self, which: int, results: list[tuple[int, int]]) -> None:
+        """The job is made, if it may be; some results come, in any order."""
+        if self.owner.book.jobs:
+            job = self.owner.book.jobs[which % len(self.owner.book.jobs)]
+            key = job.intent.key
+            self.owner.accept(job, self.api.setdefault(key, f"job-{len(self.api)}"))
+        for pick, size in results:
+            if (offset := self.pick(pick, State.GATHERED, State.HELD)) is not None:
+                self.owner.result(offset, size)
+
+    @rule(which=ANY)
+    def split(self, which: int) -> None:
+        """The job was refused, or is lost, or has failed."""
+        if self.owner.book.jobs:
+            self.owner.split(self.owner.book.jobs[which % len(self.owner.book.jobs)])
 
     # The publication: other rules run between its steps, as they do while a lane awaits the broker.
 
@@ -101,7 +130,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if moves:
             self.owner.seal()
             self.zombies.append(self.owner)
-        self.owner = Owner(self.broker, self.limits)
+        self.owner = GatheringOwner(self.broker, self.limits, self.policy, self.known)
         self.owner.deliver(self.broker.fetch(self.owner.next_offset, 5))
 
     @precondition(lambda self: self.zombies)
@@ -117,7 +146,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "owner"):
-            drain(self.owner)
+            drain_sets(self.owner, by_jobs=len(self.broker.log) % 2 == 0)
             assert set(self.broker.log) <= set(self.broker.published)
 
 

@@ -1,6 +1,5 @@
 """Histories of events, faults, rebalances and crashes over two or three workers: what can happen, and how all end."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -14,8 +14,11 @@ from tests.pipeline.scene import Knobs, Scene
 from tests.pipeline.test_bulk import BOOK, JOB, bought, bulk_scene
 from tests.virtual_time import elapse, until, virtual
 from worker.flow.breaker import BreakerPolicy
+from worker.flow.commit_point import CommitPoint, encode
 from worker.flow.faults import FaultKind
+from worker.flow.job_intent import Aim, Intent
 from worker.flow.mode import ModePolicy, ModeSetting
+from worker.flow.publication import Committed
 from worker.flow.replies import Fault
 
 if TYPE_CHECKING:
@@ -152,3 +155,46 @@ async def test_poison_between_good_tracks_stops_nothing() -> None:
     scene.worker(book=replace(BOOK, max_items=1000))
     await scene.decided()
     assert bought(scene) == {1}
+
+
+@pytest.mark.parametrize("poison_at", [0, 1, 5])
+@virtual
+async def test_what_is_no_event_any_more_waits_for_its_key_in_a_job_that_was_found(poison_at: int) -> None:
+    """An earlier owner read it under other policies: it is buried in its turn, and the job is made of the rest."""
+    scene = bulk_scene(tracks=0)
+    for number in range(12):
+        if number == poison_at:
+            scene.submit_raw("poison", b"{", 0, b"k")
+        else:
+            scene.submit(f"track-{number}", 0, b"k")
+    intent = Intent(0, 11, Aim.CREATE, key=bytes(16))
+    scene.broker.committed[0] = Committed(0, encode(CommitPoint(0, intents=(intent,))))
+    scene.worker()
+    await scene.decided()
+    assert bought(scene) == {1}
+    assert jobs_of(scene).sizes == [11]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@virtual
+async def test_one_lane_works_both_ways_at_once_and_keeps_the_order_of_keys(*, crash: bool) -> None:
+    """Calls that run when the backlog comes go on, and what is in a job waits for those of its key, and they for it."""
+    mode = ModePolicy(ModeSetting.AUTO, bulk_above_seconds=100.0, min_dwell_seconds=5.0)
+    scene = bulk_scene(tracks=0, mode=mode, slots=6, per_minute=60)
+    for number in range(12):
+        scene.analyst.slow[f"early-{number}"] = 4.0 + 11.0 * (number % 3)
+        scene.submit(f"early-{number}", 0, key=b"%d" % (number % 4))
+    worker = scene.worker()
+    await elapse(4)
+    for number in range(300):
+        scene.submit(f"late-{number}", 0, key=b"%d" % (number % 4))
+    await until(lambda: jobs_of(scene).jobs)
+    assert worker.calls.in_flight > 0
+    if crash:
+        await elapse(3)
+        await scene.crash(worker)
+        scene.worker()
+    await scene.decided()
+    assert sum(jobs_of(scene).sizes) >= 200
+    assert set(jobs_of(scene).purchases.values()) == {1}
+    assert crash or bought(scene) == {1}

@@ -163,7 +163,7 @@ def shown_as_it_is(worker: Running) -> set[JobWaitsFor]:
 async def test_what_a_record_waits_for_fits_its_state_where_there_are_jobs() -> None:
     """Through refused and failed jobs, a track without a result, faults of the API and commits that fail."""
     scene = Scene(jobs=FakeJobs(seconds=7), partitions=2)
-    for number in range(120):
+    for number in range(80):
         scene.submit(f"track-{number}", number % 2, key=b"%d" % (number % 11) if number % 3 else None)
     assert scene.jobs is not None
     scene.jobs.bad, scene.jobs.missing, scene.jobs.dying = {"track-14"}, {"track-27"}, 2
@@ -172,12 +172,13 @@ async def test_what_a_record_waits_for_fits_its_state_where_there_are_jobs() -> 
     seen, jobs = set[tuple[State, Stage]](), set[JobWaitsFor]()
     for tick in range(100_000):
         await elapse(0.13)
-        if tick % 40 == 0 and len(scene.jobs.faults) < 2:
+        if tick in {30, 70, 110}:
             scene.jobs.faults.append(DOWN)
+            scene.broker.faults[1].extend([(Step.COMMIT, Way.FAILS)] * 3)
         jobs |= shown_as_it_is(worker)
         for lane in worker.calls._lanes:
             seen |= {(entry.state, entry.stage) for entry in (lane.ledger.entries() if lane.ledger else ())}
-        if len(scene.broker.visible) == 120:
+        if len(scene.broker.visible) == 80:
             break
     await scene.decided()
     assert [each for each in seen if each[1] not in STAGES[each[0]]] == []

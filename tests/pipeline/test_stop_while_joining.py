@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.fakes import FakeSource
 from tests.pipeline.scene import Scene
-from tests.virtual_time import virtual
+from tests.virtual_time import elapse, virtual
 
 if TYPE_CHECKING:
     from worker.pipeline.ports import Rebalanced
@@ -28,6 +28,6 @@ async def test_a_stop_while_the_group_is_joined_ends_within_the_drain_time() -> 
     scene = Scene()
     worker = scene.worker()
     worker.worker._source = Joining(scene.broker, "joining")
-    await asyncio.sleep(1)
+    await elapse(1)
     async with asyncio.timeout(scene.knobs.drain):
         assert await worker.stop() == 0

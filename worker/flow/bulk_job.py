@@ -107,7 +107,7 @@ class Job:
         self.over = False
         self.ended: JobStatus | None = None
         self.page, self.rounds, self.questions = 1, 0, 0
-        self.since: float | None = None  # the loop's time when its owner first had it, then of its acceptance; its driver's
+        self.since: float | None = None  # loop time: first seen by its owner, then accepted; its driver notes it
         self.detail = ""  # of the last fault or refusal: safe to publish
         taken_over = intent.aim is Aim.FETCH
         self._expected_seconds = 0.0 if taken_over else expected_seconds

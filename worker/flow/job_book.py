@@ -89,6 +89,21 @@ class JobBook:
         lowest = next(self._ledger.states.gatherable(), None) if self.may_gather() else None
         return None if lowest is None else lowest.received_at + self._policy.max_wait_seconds
 
+    def unblock(self) -> bool:
+        """Let go alone what every open job waits for, where no other can be made; True if there was any.
+
+        Results are HELD behind records that ran alone when their owner died, and now are in no job.
+        """
+        ledger = self._ledger
+        waits = ledger.count(State.HELD) and not ledger.count(State.GATHERED) and all(map(self.is_here, self.jobs))
+        if not waits or self.may_gather():
+            return False
+        keys = {entry.record.key for entry in ledger.entries() if entry.state is State.HELD}
+        stuck = [each for each in ledger.states.gatherable() if each.state is State.READY and each.record.key in keys]
+        for entry in stuck:
+            self.leave_alone(entry)
+        return bool(stuck)
+
     def candidates(self) -> list[Entry]:
         """What the next job would be of: the lowest offsets that wait."""
         in_window = takewhile(self._ledger.is_in_window, self._ledger.states.gatherable())

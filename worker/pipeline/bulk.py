@@ -19,7 +19,7 @@ from worker.flow.entry import Stage, State
 from worker.flow.job_book import JobBook
 from worker.flow.job_intent import Scope
 from worker.flow.mode import Mode, ModeChooser, direct_rate
-from worker.pipeline.ending import end_with
+from worker.pipeline.ending import Group
 from worker.pipeline.facts import JobGathered, JobResult, ModeChanged
 from worker.pipeline.job_driver import JobDriver
 from worker.pipeline.job_tracks import BREATH
@@ -73,7 +73,7 @@ class Bulk:
         self._lanes: dict[Lane, ModeChooser] = {}
         self._drivers: dict[Job, JobDriver] = {}
         self._tasks: dict[asyncio.Task[None], Lane | None] = {}
-        self._group_of_tasks: asyncio.TaskGroup | None = None
+        self._own = Group()
         self._looking: set[Lane] = set()
 
     def __repr__(self) -> str:
@@ -83,14 +83,14 @@ class Bulk:
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run jobs in this group: a fault of our own ends the whole group."""
-        self._group_of_tasks = tasks
+        self._own.tasks = tasks
         self._start(None, tasks.create_task(self._watch()))
         if self._notices is not None:
             self._start(None, tasks.create_task(self._listen(self._notices)))
 
     def end(self) -> None:
         """Cancel everything that runs. What the API works on goes on there, and is found by the intents."""
-        self._group_of_tasks = None
+        self._own.tasks = None
         for task in list(self._tasks):
             task.cancel()
 
@@ -141,13 +141,8 @@ class Bulk:
 
     def wake(self) -> None:
         """Something may have changed: do what is due. A fault of our own ends the group, whoever has called us."""
-        try:
+        with self._own:
             self._do_what_is_due()
-        except Exception as fault:  # the event loop would only log it
-            if self._group_of_tasks is None:
-                raise
-            tasks, self._group_of_tasks = self._group_of_tasks, None
-            tasks.create_task(end_with(fault))
 
     def _do_what_is_due(self) -> None:
         for lane, chooser in list(self._lanes.items()):
@@ -161,6 +156,8 @@ class Bulk:
             if lane.may_start:
                 self._choose(lane, lane.ledger, chooser)
                 self._gather(lane, lane.book)
+                if lane.book.unblock():
+                    self._loop.call_soon(self._calls.wake)
 
     # Which way.
 
@@ -188,9 +185,9 @@ class Bulk:
 
     def _gather(self, lane: Lane, book: JobBook) -> None:
         due = lane.mode is Mode.BULK and book.is_due(self._loop.time(), full=lane.paused)
-        if due and lane not in self._looking and self._group_of_tasks is not None:
+        if due and lane not in self._looking and self._own.tasks is not None:
             self._looking.add(lane)
-            self._start(lane, self._group_of_tasks.create_task(self._make_job(lane, book)))
+            self._start(lane, self._own.tasks.create_task(self._make_job(lane, book)))
 
     async def _make_job(self, lane: Lane, book: JobBook) -> None:
         """Read what waits, a little at a time: what is no event goes alone. Then gather at once what is left."""
@@ -228,13 +225,13 @@ class Bulk:
         driver = self._drivers.get(job)
         if driver is not None:
             driver.wake()
-        elif self._group_of_tasks is not None:
+        elif self._own.tasks is not None:
             name = f"{self._topic}/{lane.partition}/{job.intent.first}-{job.intent.last}"
             address = self._address(lane.partition)
             driver = self._drivers[job] = JobDriver(
                 lane, book, ledger, job, self._means, name=name, webhook_url=address
             )
-            task = self._group_of_tasks.create_task(driver.run())
+            task = self._own.tasks.create_task(driver.run())
             self._start(lane, task)
             task.add_done_callback(lambda _: self._drivers.pop(job, None) if job not in book.jobs else None)
 
@@ -245,7 +242,7 @@ class Bulk:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         if not task.cancelled() and task.exception() is not None:
-            self._group_of_tasks = None  # the group is ending: it takes no more tasks
+            self._own.tasks = None  # the group is ending: it takes no more tasks
         self._loop.call_soon(self.wake)
 
     def _address(self, partition: int) -> str | None:

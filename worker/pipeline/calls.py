@@ -20,7 +20,7 @@ from worker.flow.course import Course
 from worker.flow.entry import State
 from worker.pipeline.after_call import AfterCall
 from worker.pipeline.caller import Caller, Visit
-from worker.pipeline.ending import end_with
+from worker.pipeline.ending import Group
 from worker.pipeline.facts import QuotaWaited
 from worker.pipeline.gate import Gate
 from worker.pipeline.hearing import Hearing
@@ -95,7 +95,7 @@ class Calls:
         self._lanes: deque[Lane] = deque()
         self._running: dict[asyncio.Task[None], Lane] = {}
         self._overdue = 0
-        self._tasks: asyncio.TaskGroup | None = None
+        self._group = Group()
         self._budget = budget
         self._max_unpublished = max_unpublished
         self.service = service
@@ -128,12 +128,12 @@ class Calls:
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run calls in this group: a fault of our own ends the whole group."""
-        self._tasks = tasks
+        self._group.tasks = tasks
 
     def end(self) -> None:
         """Cancel everything that runs."""
         self.gate.close()
-        self._tasks = None
+        self._group.tasks = None
         for task in list(self._running):
             task.cancel()
 
@@ -151,13 +151,8 @@ class Calls:
 
     def wake(self) -> None:
         """Start whatever may start now. A fault of our own ends the group, also where the event loop has called us."""
-        try:
+        with self._group:
             self._start_all()
-        except Exception as fault:  # the loop would only log it, and the record that was being started stay so for ever
-            if self._tasks is None:
-                raise
-            tasks, self._tasks = self._tasks, None
-            tasks.create_task(end_with(fault))
 
     def _start_all(self) -> None:
         while self._may_start() and (found := self._next()) is not None:
@@ -172,7 +167,7 @@ class Calls:
 
     def _may_start(self) -> bool:
         return (
-            self._tasks is not None
+            self._group.tasks is not None
             and not self.pulse.is_late(self._loop.time())  # lanes are about to be put in doubt
             and self.service.may_start(self._loop.time(), len(self._running), self._overdue)
             and self.unpublished < self._max_unpublished
@@ -195,7 +190,7 @@ class Calls:
         return None
 
     def _begin(self, lane: Lane, entry: Entry, track: TrackSubmitted) -> None:
-        if self._tasks is None:
+        if self._group.tasks is None:
             return
         if entry.course is None:
             entry.course = Course(self._retry, entry.job_id)
@@ -207,7 +202,7 @@ class Calls:
             if entry.course.attempts == 0:
                 self._budget.call(now)
         visit = Visit(lane, entry, track, entry.course, self.service.start(), lambda: self.in_flight)
-        task = self._tasks.create_task(self._run(visit))
+        task = self._group.tasks.create_task(self._run(visit))
         self._running[task] = lane
         task.add_done_callback(partial(self._ended, visit))
 
@@ -219,7 +214,7 @@ class Calls:
         del self._running[task]
         self._overdue -= visit.overdue
         if not task.cancelled() and task.exception() is not None:
-            self._tasks = None  # the group is ending: it takes no more tasks
+            self._group.tasks = None  # the group is ending: it takes no more tasks
         self.service.ended(visit.leave, self._loop.time())
         self._wake_for_probe()
         self.wake()

@@ -97,10 +97,9 @@ class _JobView:
         if own is not None:
             return own, None
         service, gate, standing = self.standing.service, self.standing.gate, self.standing
-        wait = job.next_at - service.counted(standing.now)
-        if wait > 0 and service.stopped_at is None:
-            return JobWaitsFor.TIME, wait
-        if wait > 0 or not service.may_start(standing.now, 0):  # its clock stands until the service is back
+        if job.next_at > standing.now:
+            return JobWaitsFor.TIME, job.next_at - standing.now
+        if not service.may_start(standing.now, 0):
             return JobWaitsFor.SERVICE, standing.ahead(service.probe_at)
         return (JobWaitsFor.QUOTA, standing.ahead(gate.ready_at)) if gate.is_short else (JobWaitsFor.TURN, 0.0)
 
@@ -111,14 +110,12 @@ class _JobView:
         is_here = self.book.is_here(job)
         if job.over or (not tracks and is_here):
             return JobWaitsFor.COMMIT
-        if job.due is CallKind.ASK:
-            return None
-        if not is_here:
-            return JobWaitsFor.RECORDS
-        return self._kept(job)
+        return self._kept(job) if is_here else JobWaitsFor.RECORDS
 
     def _kept(self, job: Job) -> JobWaitsFor | None:
-        """What keeps a creation or a page of a job whose records are all here."""
+        """What keeps the next call of a job whose records are all here."""
+        if job.due is CallKind.ASK:
+            return None
         if job.due is CallKind.READ:
             return JobWaitsFor.ROOM if self.ledger.count(State.FINISHED) >= ROOM else None
         if not self.lane.may_start:

@@ -140,8 +140,8 @@ class OpenJob:
 
     `job_id` is None until the API has accepted it. `tracks` have no result yet, as far as they have been delivered.
     `age_seconds` since this owner had it, or since its acceptance. `call` is the one that comes next or is under way,
-    `page` the page that it reads. `due_seconds` and `deadline_seconds` do not run down while
-    `Process.clock_stands_seconds` says so. `detail` is of the last fault or refusal.
+    `page` the page that it reads. `deadline_seconds` does not run down while `Process.clock_stands_seconds`
+    says so. `detail` is of the last fault or refusal.
     """
 
     job_id: str | None

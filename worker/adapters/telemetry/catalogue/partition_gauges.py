@@ -22,7 +22,9 @@ PER_PARTITION: dict[str, Metric] = {
         "Since the oldest unfinished record was received.",
         "Above RECORD_DEADLINE_SECONDS plus the queue: page somebody.",
     ),
-    "queued": gauge("partition_queued", _LANE, "Records waiting for their first call.", "The backlog in memory."),
+    "queued": gauge(
+        "partition_queued", _LANE, "Records waiting for their first call, or for a job.", "The backlog in memory."
+    ),
     "in_flight": gauge("partition_in_flight", _LANE, "Analyses in flight.", "Uneven: keys or partitions are skewed."),
     "retrying": gauge("partition_retrying", _LANE, "Records waiting for another attempt.", "See retries."),
     "unpublished": gauge(
