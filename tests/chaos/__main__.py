@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.plan import KINDS
 from tests.chaos.report import broken_promises, figures
-from tests.chaos.run import Options, run
+from tests.chaos.run import NOT_WITH_JOBS, Options, run
 
 
 def _options() -> tuple[Options, Path | None]:
@@ -25,18 +25,21 @@ def _options() -> tuple[Options, Path | None]:
     parser.add_argument("--calm", type=float, default=1, help="lengthens the rests between faults")
     parser.add_argument("--bad", type=int, default=500, help="events among the others that are odd or none")
     parser.add_argument("--only", nargs="*", choices=sorted(KINDS), help="these faults alone")
+    parser.add_argument("--jobs", action="store_true", help="in jobs of many tracks, of generation 1")
     parser.add_argument("--keep", type=Path, help="leave logs and brokers' data in this new directory")
     chosen = parser.parse_args()
     options = Options(
         seed=chosen.seed,
         seconds=chosen.minutes * 60,
-        generation=chosen.generation,
+        generation=1 if chosen.jobs else chosen.generation,
+        jobs=chosen.jobs,
         events_per_second=chosen.rate,
         service_seconds=chosen.service_seconds,
         deadline_seconds=chosen.deadline_seconds,
         calm=chosen.calm,
         bad=chosen.bad,
-        kinds=frozenset(chosen.only) if chosen.only is not None else KINDS,
+        kinds=(frozenset(chosen.only) if chosen.only is not None else KINDS)
+        - (NOT_WITH_JOBS if chosen.jobs else set()),
     )
     return options, chosen.keep
 

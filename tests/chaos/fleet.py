@@ -52,6 +52,7 @@ class Fleet:
     seats: dict[int, Seat] = field(default_factory=dict)
     crashes: list[str] = field(default_factory=list)
     peak_memory_bytes: int = 0
+    webhook_port: int | None = None  # of the first seat, who alone is told of jobs
 
     def start(self, number: int) -> Seat:
         """Let a new process take this seat, whether or not the one before still lives."""
@@ -62,7 +63,7 @@ class Fleet:
         self._set(seat)
         seat.worker = self.scene.start_worker(
             generation=self.generation,
-            **(dict(self.settings) | self._clock(seat)),
+            **(dict(self.settings) | self._clock(seat) | self._webhooks(number)),
             KAFKA_BOOTSTRAP_SERVERS=self.servers,
             KAFKA_GROUP_INSTANCE_ID=seat.instance,
         )
@@ -109,6 +110,11 @@ class Fleet:
         """Whoever sits there."""
         assert seat.worker is not None, f"{seat.instance} was never taken"
         return seat.worker
+
+    def _webhooks(self, number: int) -> dict[str, str]:
+        if self.webhook_port is None:
+            return {}
+        return {"WEBHOOK_PORT": str(self.webhook_port if number == 1 else 0)}
 
     @staticmethod
     def _set(seat: Seat) -> None:

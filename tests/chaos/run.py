@@ -15,6 +15,7 @@ from tests.broker import topics as broker_view
 from tests.broker.bad_input import UNSTOPPED, bad_input
 from tests.broker.disk import NoDiskError
 from tests.broker.kafka import KafkaCluster
+from tests.broker.ports import LOOPBACK, free_ports
 from tests.broker.scene import Scene, scene
 from tests.broker.verify import judge
 from tests.broker.waiting import wait_until
@@ -53,6 +54,24 @@ SETTINGS = UNSTOPPED | {
 }
 
 
+# With jobs of many tracks: small ones, so that there are many.
+JOBS = {
+    "MODE": "bulk",
+    "BULK_MAX_ITEMS": "60",
+    "BULK_MAX_WAIT_SECONDS": "1",
+    "BULK_POLL_SECONDS": "1",
+    "BULK_DEADLINE_SECONDS": "60",
+}
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - the simulator's
+WEBHOOK_TROUBLES = {
+    "webhook_lost": 0.1,
+    "webhook_duplicated": 0.2,
+    "webhook_reordered": 0.2,
+    "webhook_forged": 0.1,
+}
+NOT_WITH_JOBS = frozenset({"usurped_seat"})  # two processes on one seat cannot both listen for webhooks
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """A run: so many seconds of faults, then as long as it takes to decide the rest."""
@@ -66,6 +85,7 @@ class Options:
     bad: int = 500  # events among the others that are odd or none
     kinds: frozenset[str] = KINDS
     calm: float = 1.0  # more of it: longer rests between faults
+    jobs: bool = False  # tracks go in jobs of many, of generation 1; the API tells of them, to one replica, and badly
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +109,8 @@ async def run(home: Path, options: Options) -> Aftermath:
     try:
         async with cluster.proxy(seed=options.seed) as proxy, _scene(cluster, home, options) as stage:
             fleet = Fleet(stage, cluster.proxied_bootstrap_servers, options.generation, _settings(options))
+            if options.jobs:
+                await _tell_of_jobs(stage, fleet)
             return await _run(Faults(stage, cluster, proxy, fleet, has_disks), options)
     finally:
         cluster.stop()
@@ -142,7 +164,22 @@ def _settings(options: Options) -> dict[str, str]:
         "HS_FIRST_POLL_SECONDS": f"{options.service_seconds:g}",
         "HS_POLL_INTERVAL_SECONDS": f"{options.service_seconds / 8:g}",
     }
-    return SETTINGS | own
+    return SETTINGS | own | (JOBS if options.jobs else {})
+
+
+async def _tell_of_jobs(stage: Scene, fleet: Fleet) -> None:
+    [port] = free_ports(1)
+    topic = f"{stage.run}-webhook"
+    await stage.cluster.create_topics({topic: PARTITIONS})
+    await stage.simulator.switch(**WEBHOOK_TROUBLES)
+    fleet.settings = {
+        **fleet.settings,
+        "WEBHOOK_URL": f"http://{LOOPBACK}:{port}/webhooks/humanstandard",
+        "WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "WEBHOOK_HOST": LOOPBACK,
+        "TOPIC_WEBHOOK": topic,
+    }
+    fleet.webhook_port = port
 
 
 async def _suffer(faults: Faults, feed: Feed, options: Options) -> None:

@@ -17,6 +17,26 @@ SEED = 20261121
 CREDITS_PER_TRACK = 1.05  # in so short a time some twenty faults, each of them worth a credit or two
 
 
+JOB_KINDS = frozenset(
+    {
+        *("kill_9", "kill_9_again", "zombie", "sigterm", "join", "leave"),
+        *("broker_killed", "coordinator_moved", "brokers_unreachable", "replies_lost"),
+        *("throttle", "error_500", "error_502_html", "drop_after_accept", "not_json", "outage"),
+    }
+)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+async def test_jobs_of_many_tracks_under_fire(tmp_path: Path) -> None:
+    """Every track in a job, every job bought once, whatever is killed; its results come by both ways."""
+    options = Options(seed=SEED, seconds=45.0, generation=1, jobs=True, kinds=JOB_KINDS, bad=200)
+    aftermath = await run(tmp_path, options)
+    report = figures(aftermath)
+    assert not broken_promises(aftermath), "\n".join([report, *broken_promises(aftermath)])
+    assert aftermath.ledger["job_items"] == aftermath.ledger["credits"] == aftermath.ledger["tracks"], report
+
+
 @pytest.mark.broker
 @pytest.mark.timeout(420)
 async def test_every_fault_at_once(tmp_path: Path) -> None:
