@@ -96,11 +96,16 @@ async def elapse(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop), "only virtual time may pass in a test"
     passed = loop.create_future()
-    timer = loop.call_later(seconds, lambda: passed.cancelled() or passed.set_result(None))
+    timer = loop.call_later(seconds, _pass, passed)
     try:
         await passed
     finally:
         timer.cancel()
+
+
+def _pass(passed: asyncio.Future[None]) -> None:
+    if not passed.cancelled():  # its task may be cancelled and not have run since
+        passed.set_result(None)
 
 
 def stand_still(seconds: float) -> None:

@@ -78,7 +78,7 @@ async def _run(settings: Settings, decider: Decider) -> int:
     def explain(only: int | None) -> Explanation | None:
         return worker.explanation(only) if worker is not None else None
 
-    telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format)
+    telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format, policies=_policies_of(decider))
     telemetry.take_over_library_logs()
     async with AsyncExitStack() as stack:
         server = OperatorServer(
@@ -154,6 +154,11 @@ def _add(policies: dict[str, Policy], path: str | Path) -> str:
         policy = load(file.read(), source=str(path))
     policies[policy.name] = policy
     return policy.name
+
+
+def _policies_of(decider: Decider) -> tuple[tuple[str, str, str], ...]:
+    names = sorted(decider.policies.items())
+    return tuple((name, each.digest, str(name == decider.default).lower()) for name, each in names)
 
 
 def topics_of(settings: Settings) -> Topics:

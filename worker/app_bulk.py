@@ -38,8 +38,8 @@ async def bulk_of(
     telemetry: Telemetry,
     stack: AsyncExitStack,
 ) -> Bulk | None:
-    """Jobs of many tracks; None where the API has none, or the operator wants none."""
-    if jobs is None or settings.mode == "direct":
+    """Jobs of many tracks; None where the API has none. With MODE=direct those that are open are worked off."""
+    if jobs is None:
         return None
     means = Means(
         analyst=jobs,

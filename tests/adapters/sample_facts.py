@@ -22,6 +22,10 @@ LANE = LaneStatus(
     unpublished=4,
     buffered_bytes=5000,
     oldest_seconds=1.5,
+    oldest_event_seconds=2.5,
+    lag=120,
+    done_above=6,
+    commit_seconds=0.75,
     metadata_used=0.25,
     in_jobs=9000,
     behind_key=7,
@@ -34,7 +38,7 @@ LANE = LaneStatus(
 QUOTA = QuotaStatus(
     60, 0.25, 15.0, 14.5, 3, 1.5, api_limit=60, api_remaining=17, api_reset_seconds=12, retries_left=7.5
 )
-STATUS = WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5, QUOTA)
+STATUS = WorkerStatus("running", (LANE,), 2, 64, "key_refused", "401", "unavailable", "open", 0.5, QUOTA, 0.125)
 DECIDED = f.TrackDecided(
     topic="track-submitted",
     partition=3,
@@ -76,6 +80,7 @@ FACTS: tuple[f.Fact, ...] = (
     f.PartitionStopped(3, 51, 100, 7),
     f.CommitFinished(3, "committed", 7, 0.036),
     f.CommitFinished(3, "fenced", 9, 0.1, "ProducerFenced"),
+    f.TracksCommitted(3, (2**60,)),  # of the future
     f.RebalanceFinished(2, 3, 1, 0.4),
     f.LaneSealed(3, "moved", 2),
     f.AdmissionHeld("key_refused", "401"),
@@ -92,4 +97,6 @@ def telemetry(
     level: str = "debug", layout: str = "json", status: WorkerStatus = STATUS
 ) -> tuple[Telemetry, io.BytesIO]:
     stream = io.BytesIO()
-    return Telemetry(lambda: status, "9.9", level, layout, stream), stream
+    return Telemetry(
+        lambda: status, "9.9", level, layout, stream, policies=(("two-tier", "sha256:abc", "true"),)
+    ), stream

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from tests.adapters.sample_facts import DECIDED, FACTS, STATUS, telemetry
 from worker.adapters.telemetry.catalogue import CATALOGUE, PER_PARTITION, PREFIX
 from worker.adapters.telemetry.logs import EVENTS
+from worker.adapters.telemetry.metrics import Infos, Metrics
 from worker.flow.faults import FAULTS, FaultKind
 from worker.pipeline import facts as f
 from worker.pipeline.statuses import LaneStatus
@@ -72,6 +73,7 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("analysis_duration_seconds_sum", ()): 45.5,
         ("queue_wait_seconds_sum", ()): 0.25,
         ("dead_letters_total", ("not_json",)): 1,
+        ("track_age_seconds_sum", ()): 0,
         ("commits_total", ("committed",)): 1,
         ("commits_total", ("fenced",)): 1,
         ("commit_duration_seconds_sum", ("committed",)): 0.036,
@@ -130,6 +132,11 @@ def test_the_gauges_are_the_status_at_the_scrape() -> None:
     assert found["quota_waiting_polls", ()] == 3
     assert found["quota_remaining", ()] == 17
     assert found["retry_budget", ()] == 7.5
+    assert found["event_loop_lag_seconds", ()] == 0.125
+    assert found["policy_info", ("true", "sha256:abc", "two-tier")] == 1
+    lane = ("3", "track-submitted")
+    assert (found["partition_lag_records", lane], found["partition_done_above_watermark", lane]) == (120, 6)
+    assert (found["partition_oldest_event_seconds", lane], found["partition_commit_age_seconds", lane]) == (2.5, 0.75)
     assert found["partition_watermark_offset", ("3", "track-submitted")] == 100
     assert found["partition_paused", ("3", "track-submitted")] == 1
     assert found["partition_metadata_used_ratio", ("3", "track-submitted")] == 0.25
@@ -163,6 +170,19 @@ def test_every_kind_of_submission_that_was_taken_is_bought_and_no_poll_is() -> N
             told(f.CallFinished(operation, outcome, 0.1))
     bought = {labels: value for (name, labels), value in samples(told).items() if name == "analyses_bought_total"}
     assert bought == {("direct",): 2}
+
+
+def test_a_track_is_as_old_as_its_own_timestamp_says_when_it_is_committed() -> None:
+    metrics = Metrics(lambda: STATUS, Infos("9.9"), wall=lambda: 1000.0)
+    metrics(f.TracksCommitted(3, (999_500, 100_000, 2**60)))
+    text = metrics.exposition("")[0].decode()
+    assert f"{PREFIX}track_age_seconds_sum 900.5" in text
+    counts = {float(bound): counted(text, bound) for bound in ("1.0", "600.0", "900.0", "+Inf")}
+    assert list(counts.values()) == [2, 2, 3, 3]
+
+
+def counted(text: str, bound: str) -> float:
+    return float(text.partition(f'{PREFIX}track_age_seconds_bucket{{le="{bound}"}} ')[2].partition("\n")[0])
 
 
 def test_how_a_job_ended_is_told_for_every_way() -> None:

@@ -1,4 +1,4 @@
-"""What a ledger and its book of jobs must know of sets of tracks: the model of one owner, sets and their order of key."""
+"""What a ledger and its book of jobs must know of sets of tracks: the model of one owner that makes jobs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ class GatheringOwner(Owner):
         """Where all sets wait for records that are in none, and no other can be made, those go alone."""
         keys = {self.broker.log[offset].key for offset in self.of(State.HELD)}
         ready = [offset for offset in self.of(State.READY) if offset not in self.alone]
-        stuck = not self.book.may_gather() and not self.of(State.GATHERED) and all(map(self.book.is_here, self.sets))
+        moves = self.of(State.RUNNING, State.WAITING, State.GATHERED, State.FINISHED)
+        stuck = not moves and not self.book.may_gather() and all(map(self.book.is_here, self.sets))
         freed = [offset for offset in ready if stuck and self.broker.log[offset].key in keys]
         assert self.book.unblock() is bool(freed)
         self.alone |= set(freed)
@@ -130,7 +131,7 @@ class GatheringOwner(Owner):
         assert self.next_offset > self.sets[job].last
         job.call_started(NOW)
         job.answered(JobReply(JobState(job_id, JobStatus.RUNNING, "processing")), NOW, 0.5)
-        if job.intent.aim is Aim.FETCH:
+        if job.intent.job_id is not None:
             self.known[job_id.encode()] = self.sets[job]
             self.book.accepted(job)
 
@@ -146,9 +147,11 @@ class GatheringOwner(Owner):
             if self._queue(self.broker.log[offset])[:1] in ([offset], []):
                 self.states[offset] = State.READY
 
-    def result(self, offset: int, size: int) -> None:
+    def result(self, offset: int, size: int, *, given_up: bool = False) -> None:
         """A result has come for a track of a job, also of one that has its result: decided at once, or when it may."""
-        (job,) = [job for job, each in self.sets.items() if offset in each.members] or [None]
+        job = next((job for job, each in self.sets.items() if offset in each.members), None)
+        if job is not None and job.intent.aim is Aim.CREATE and not given_up:
+            return  # there is no job yet
         entry = self.book.track(job, offset) if job is not None else None
         gathered = self.states[offset] is State.GATHERED
         assert (entry is self.entries[offset]) is gathered
@@ -234,7 +237,7 @@ def drain_sets(owner: GatheringOwner, *, by_jobs: bool) -> None:
         _round(owner)
     for offset in owner.of(State.GATHERED):
         if owner.states[offset] is State.GATHERED:
-            owner.result(offset, 0)
+            owner.result(offset, 0, given_up=True)
     drain(owner)
 
 
@@ -249,7 +252,7 @@ def _round(owner: GatheringOwner) -> None:
         if owner.states[offset] is State.RUNNING:
             owner.finish(offset)
         elif owner.states[offset] is State.GATHERED:
-            owner.result(offset, 0)
+            owner.result(offset, 0, given_up=True)
     owner.snapshot()
     assert owner.publish(applied=True), "a deadlock"
     owner.learn()

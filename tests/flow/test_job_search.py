@@ -1,4 +1,4 @@
-"""Whatever tracks spoil the jobs that they are in, and whichever jobs die: each is found, and each other one bought once.
+"""Whatever tracks spoil their jobs, and whichever jobs die: each is found, and every other one is bought once.
 
 The API refuses a job with a bad track; some jobs die, half of their tracks without a result; owners crash in between.
 """

@@ -187,3 +187,17 @@ async def test_an_api_that_is_out_stops_jobs_and_their_time() -> None:
     scene.submit("probe")
     await scene.decided()
     assert bought(scene) == {1}
+
+
+@virtual
+async def test_in_direct_mode_jobs_that_are_open_are_worked_off_and_no_new_ones_made() -> None:
+    scene = bulk_scene(tracks=250)
+    first = scene.worker()
+    await elapse(5)
+    await scene.crash(first)
+    scene.worker(mode=ModePolicy(ModeSetting.DIRECT))
+    await scene.decided()
+    assert bought(scene) == {1}
+    assert scene.jobs is not None
+    assert scene.jobs.sizes == [100, 100]
+    assert len(scene.analyst.purchases) == 50

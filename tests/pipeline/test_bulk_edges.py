@@ -1,4 +1,4 @@
-"""Jobs of many tracks where something is in the way: what holds all calls, what is bought already, what has vanished."""
+"""Jobs of many tracks where something is in the way: what holds all calls, is bought already, or has vanished."""
 
 from __future__ import annotations
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import orjson
 
-from tests.fake_jobs import FakeJobs
 from tests.fake_webhooks import SIGNALS, TIERS, FakeWebhooks, Manners
-from tests.pipeline.scene import Running, Scene
 from tests.pipeline.test_bulk import bought, bulk_scene
 from tests.virtual_time import elapse, until, virtual
 from worker.pipeline.facts import JobEnded, JobResult
+
+if TYPE_CHECKING:
+    from tests.fake_jobs import FakeJobs
+    from tests.pipeline.scene import Running, Scene
 
 ADDRESS = "http://us.example/webhooks/humanstandard"
 
@@ -36,10 +39,11 @@ def results(running: Running, source: str) -> Counter[str]:
     return Counter(fact.outcome for fact in running.seen(JobResult) if fact.source == source)
 
 
-def event(item: str, job_id: str = "job-1", **fields: object) -> bytes:
-    """A track.complete of a human track."""
+def event(item: str, job_id: str = "job-1") -> bytes:
+    """A track.complete of a human track, with all signals."""
     body = {"event": "track.complete", "job_id": job_id, "item_id": item, "status": "success", "verdict": "human"}
-    return orjson.dumps(body | {"tier_verdicts": dict.fromkeys(TIERS, "human")} | fields)
+    signals = {"scores": dict.fromkeys(SIGNALS), "origin": None, "risk_series": None}
+    return orjson.dumps(body | {"tier_verdicts": dict.fromkeys(TIERS, "human")} | signals)
 
 
 @virtual
@@ -84,18 +88,17 @@ async def test_what_strangers_are_told_of_is_nobodys() -> None:
     scene, jobs = told_scene(Manners(lost=1.0), tracks=40, partitions=2)
     worker = scene.worker()
     assert worker.bulk is not None
-    full = {"scores": dict.fromkeys(SIGNALS), "origin": None, "risk_series": None}
-    worker.bulk.notice(0, event("0-1", **full))  # before anything is known of the job
+    worker.bulk.notice(0, event("0-1"))  # before anything is known of the job
     await until(lambda: len(jobs.jobs) == 2)
     await elapse(1)
     of = {int(next(iter(job.names)).split("-")[0]): job.job_id for job in jobs.jobs.values()}
     for partition, body in (
-        (1, event("0-1", of[0], **full)),
-        (7, event("0-1", of[0], **full)),
-        (0, event("0-1", "job-9", **full)),
-        (0, event("1-1", of[0], **full)),
-        (0, event("0-20", of[0], **full)),
-        (0, event("0-01", of[0], **full)),
+        (1, event("0-1", of[0])),
+        (7, event("0-1", of[0])),
+        (0, event("0-1", "job-9")),
+        (0, event("1-1", of[0])),
+        (0, event("0-20", of[0])),
+        (0, event("0-01", of[0])),
         (0, b"{"),
         (0, orjson.dumps({"event": "job.paused", "job_id": of[0]})),
     ):

@@ -95,8 +95,8 @@ class JobBook:
         Results are HELD behind records that ran alone when their owner died, and now are in no job.
         """
         ledger = self._ledger
-        waits = ledger.count(State.HELD) and not ledger.count(State.GATHERED) and all(map(self.is_here, self.jobs))
-        if not waits or self.may_gather():
+        moves = any(map(ledger.count, (State.RUNNING, State.WAITING, State.GATHERED, State.FINISHED)))
+        if moves or not ledger.count(State.HELD) or self.may_gather() or not all(map(self.is_here, self.jobs)):
             return False
         keys = {entry.record.key for entry in ledger.entries() if entry.state is State.HELD}
         stuck = [each for each in ledger.states.gatherable() if each.state is State.READY and each.record.key in keys]

@@ -20,6 +20,7 @@ Not thread-safe; no clock of its own: `now` is monotonic seconds, passed in.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,15 @@ ADMIT_BELOW = 0.75  # share of the metadata budget in use at which nothing more 
 
 
 class Ledger:
-    """See the module's rules. `start` is the partition's committed state."""
+    """See the module's rules. `start` is the partition's committed state.
 
-    def __init__(self, start: CommitPoint, limits: Limits) -> None:
+    Without `with_intents` those found are dropped: nobody here could do anything for them.
+    """
+
+    def __init__(self, start: CommitPoint, limits: Limits, *, with_intents: bool = True) -> None:
         self.limits = limits
         self.states = States()
-        self.purchases = Purchases(start)
+        self.purchases = Purchases(start if with_intents else replace(start, intents=()))
         self._done = set(start.done)
         self._open = self.states.entries
         self._order: deque[int] = deque()  # offsets in delivery order; may begin with offsets no longer open
@@ -91,6 +95,11 @@ class Ledger:
     def highest_completed(self) -> int | None:
         """The highest offset whose decision is published and committed; None if that is nowhere above the start."""
         return self._highest_done if self._highest_done >= 0 else None
+
+    @property
+    def done_above(self) -> int:
+        """Offsets that are committed as done one by one, above the watermark."""
+        return len(self._done)
 
     @property
     def metadata_used(self) -> float:

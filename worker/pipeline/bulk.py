@@ -18,7 +18,7 @@ from worker.domain.webhook import JobComplete, JobFailed, Signal, TrackComplete,
 from worker.flow.entry import Stage, State
 from worker.flow.job_book import JobBook
 from worker.flow.job_intent import Scope
-from worker.flow.mode import Mode, ModeChooser, direct_rate
+from worker.flow.mode import Mode, ModeChooser, ModeSetting, direct_rate
 from worker.pipeline.ending import Group
 from worker.pipeline.facts import JobGathered, JobResult, ModeChanged
 from worker.pipeline.job_driver import JobDriver
@@ -78,6 +78,11 @@ class Bulk:
 
     def __repr__(self) -> str:
         return f"<Bulk lanes={len(self._lanes)} jobs={len(self._drivers)}>"
+
+    @property
+    def least_records(self) -> int:
+        """Records that a partition must be able to hold for a whole job."""
+        return 1 if self._mode_policy.setting is ModeSetting.DIRECT else self.book_policy.max_items
 
     # Life.
 

@@ -174,6 +174,14 @@ class CommitFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TracksCommitted:
+    """What a publication made visible. `written_at_ms`: each record's own timestamp, Unix milliseconds."""
+
+    partition: int
+    written_at_ms: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RebalanceFinished:
     """The assignment changed. Counts of lanes by what happened to them."""
 
@@ -275,6 +283,7 @@ Fact = (
     | DeadLettered
     | PartitionStopped
     | CommitFinished
+    | TracksCommitted
     | RebalanceFinished
     | LaneSealed
     | AdmissionHeld

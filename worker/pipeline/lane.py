@@ -108,7 +108,7 @@ class Lane:
         start = await self.writer.start()
         if start is None or self._stay is not stay:
             return
-        self.ledger = Ledger(start, self.limits)
+        self.ledger = Ledger(start, self.limits, with_intents=self._new_book is not None)
         self.book = self._new_book(self.partition, self.ledger) if self._new_book is not None else None
         if self.writer.committed is None and start.watermark > 0:  # with "latest" a crash now would skip some
             self.doubt()

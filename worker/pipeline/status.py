@@ -10,15 +10,17 @@ from worker.pipeline.facts import TrackDecided
 from worker.pipeline.statuses import LaneStatus
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.domain.analysis import Analysis
     from worker.domain.decider import Decided
     from worker.domain.record import Record
     from worker.pipeline.lane import Lane
 
 
-def lane_status(lane: Lane, now: float) -> LaneStatus:
-    """One partition. `now` is the loop's time."""
-    ledger = lane.ledger
+def lane_status(lane: Lane, now: float, at: datetime, end: int | None) -> LaneStatus:
+    """One partition. `now` is the loop's time, `at` the wall's, `end` the offset after the topic's last record."""
+    ledger, committed_at = lane.ledger, lane.writer.progress.committed_at
     if ledger is None:
         return LaneStatus(lane.topic, lane.partition)
     oldest, jobs = ledger.oldest, lane.book.jobs if lane.book is not None else []
@@ -37,6 +39,10 @@ def lane_status(lane: Lane, now: float) -> LaneStatus:
         unpublished=ledger.count(State.FINISHED),
         buffered_bytes=ledger.buffered_bytes,
         oldest_seconds=now - oldest.received_at if oldest else None,
+        oldest_event_seconds=max(0.0, at.timestamp() - oldest.record.timestamp_ms / 1000) if oldest else None,
+        lag=max(0, end - ledger.watermark) if end is not None else None,
+        done_above=ledger.done_above,
+        commit_seconds=now - committed_at if committed_at is not None else None,
         metadata_used=ledger.metadata_used,
         stopped=lane.burials.stopped is not None,
         bulk=lane.mode is Mode.BULK,

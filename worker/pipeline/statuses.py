@@ -13,10 +13,12 @@ from typing import Literal
 class LaneStatus:
     """One partition as it stands now; the defaults are those of a lane that is being opened.
 
-    `watermark` is the committed offset: next to read after a restart. `oldest_seconds` counts from the receipt of the
-    oldest unfinished record, `oldest_job_seconds` from when this owner had its oldest open job, or from its acceptance.
-    `metadata_used` is the share of the commit metadata's limit, 0-1. `direct_estimate_seconds`: what direct calls would
-    need for what waits, jobs begin where that is `bulk_above_seconds`; None where there are no jobs of many tracks.
+    `watermark` is the committed offset: next to read after a restart. `lag` counts offsets from the lowest one not done
+    to the topic's end, `done_above` those that are done among them. `oldest_seconds` counts from the receipt of the
+    oldest unfinished record, `oldest_event_seconds` from its timestamp, `commit_seconds` from the last commit,
+    `oldest_job_seconds` from when this owner had its oldest open job, or from its acceptance. `metadata_used` is the
+    share of the commit metadata's limit, 0-1. `direct_estimate_seconds`: what direct calls would need for what waits,
+    jobs begin where that is `bulk_above_seconds`; None where there are no jobs of many tracks.
     """
 
     topic: str
@@ -33,6 +35,10 @@ class LaneStatus:
     unpublished: int = 0
     buffered_bytes: int = 0
     oldest_seconds: float | None = None
+    oldest_event_seconds: float | None = None
+    lag: int | None = None
+    done_above: int = 0
+    commit_seconds: float | None = None
     metadata_used: float = 0.0
     stopped: bool = False  # too many dead letters: nothing more starts until a restart
     bulk: bool = False
@@ -78,3 +84,4 @@ class WorkerStatus:
     breaker: str  # closed, open, half_open
     fetch_age_seconds: float | None  # since the consumer loop last turned
     quota: QuotaStatus = QuotaStatus()
+    loop_lag_seconds: float = 0.0  # how late the event loop's timer was, at worst of late

@@ -264,7 +264,7 @@ class Worker:
 
     def _share_bounds(self) -> None:
         lanes = max(1, len(self._lanes))
-        least = MIN_BUFFERED_RECORDS if self._bulk is None else self._bulk.book_policy.max_items
+        least = MIN_BUFFERED_RECORDS if self._bulk is None else max(MIN_BUFFERED_RECORDS, self._bulk.least_records)
         records = max(least, self._config.max_buffered_records // lanes)
         for lane in self._lanes.values():
             lane.bound(records, self._config.max_buffered_bytes // lanes)
@@ -273,17 +273,19 @@ class Worker:
         """The whole worker as it stands now."""
         held, outage = self._calls.service.held, self._calls.service.outage
         fetched_at = self._fetched_at
+        now, at, end = self._loop.time(), self._calls.outcomes.wall(), self._source.end
         return WorkerStatus(
             state=self._state,
-            lanes=tuple(lane_status(lane, self._loop.time()) for _, lane in sorted(self._lanes.items())),
+            lanes=tuple(lane_status(lane, now, at, end(key)) for key, lane in sorted(self._lanes.items())),
             in_flight=self._calls.in_flight,
             concurrency_limit=self._calls.service.limit,
             held=held.kind.value if held else None,
             held_detail=held.detail if held else None,
             outage=outage.kind.value if outage else None,
             breaker=self._calls.service.breaker_state,
-            fetch_age_seconds=self._loop.time() - fetched_at if fetched_at is not None else None,
+            fetch_age_seconds=now - fetched_at if fetched_at is not None else None,
             quota=self._calls.quota(),
+            loop_lag_seconds=self._calls.pulse.lag_seconds,
         )
 
     def explanation(self, only: int | None = None) -> Explanation:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from worker.flow.commit_point import CommitPoint, decode, encode
 from worker.flow.publication import Committed, FencedError, PublishFailedError, SourceFailedError
-from worker.pipeline.facts import CommitFinished
+from worker.pipeline.facts import CommitFinished, TracksCommitted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -155,6 +155,9 @@ class Writer:
             moved = self.committed is None or self.committed.offset != wanted.offset
             self.progress.committed(self._loop.time(), moved=moved)
             self._committed_before, self.committed = self.committed, wanted
+            if batch.entries:
+                written = tuple(entry.record.timestamp_ms for entry in batch.entries)
+                self._observe(TracksCommitted(self._partition, written))
         return outcome
 
     async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:

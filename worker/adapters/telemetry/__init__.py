@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.adapters.telemetry.logs import FactLog, LibraryMessages, build_logger
-from worker.adapters.telemetry.metrics import Metrics
+from worker.adapters.telemetry.metrics import Infos, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,11 @@ class Telemetry:
         log_level: str = "info",
         log_format: str = "json",
         stream: BinaryIO | None = None,
+        *,
+        policies: tuple[tuple[str, str, str], ...] = (),
     ) -> None:
         self.log = build_logger(log_level, log_format, stream)
-        self.metrics = Metrics(status, version)
+        self.metrics = Metrics(status, Infos(version, policies))
         self._write = FactLog(self.log, log_level)
 
     def __call__(self, fact: Fact) -> None:

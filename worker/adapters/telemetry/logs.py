@@ -58,6 +58,7 @@ EVENTS: Mapping[type, tuple[str, str]] = {
     f.DeadLettered: ("record_dead_lettered", "warning"),
     f.PartitionStopped: ("partition_stopped", "error"),
     f.CommitFinished: ("commit_finished", "debug"),
+    f.TracksCommitted: ("tracks_committed", "debug"),
     f.RebalanceFinished: ("rebalance_finished", "info"),
     f.LaneSealed: ("lane_sealed", "info"),
     f.AdmissionHeld: ("admission_held", "error"),

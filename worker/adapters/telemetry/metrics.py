@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -32,6 +34,14 @@ BOUGHT_BY = ("finished", "accepted")  # outcomes of a submission
 HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.holds)
 
 
+@dataclass(frozen=True, slots=True)
+class Infos:
+    """What does not change while the process runs. `policies`: name, digest, and "true" for the default's."""
+
+    version: str
+    policies: tuple[tuple[str, str, str], ...] = ()
+
+
 class Children(dict[tuple[str, ...], Any]):
     """The children of one family by their label values: `labels()` is paid for once each."""
 
@@ -47,8 +57,9 @@ class Children(dict[tuple[str, ...], Any]):
 class Metrics:
     """Every counter and histogram of the catalogue, fed by facts."""
 
-    def __init__(self, status: Callable[[], WorkerStatus], version: str) -> None:
+    def __init__(self, status: Callable[[], WorkerStatus], infos: Infos, wall: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self._wall = wall
         self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.RecordsReceived: self._records_received,
@@ -64,6 +75,7 @@ class Metrics:
             f.TrackDecided: self._track_decided,
             f.DeadLettered: self._dead_lettered,
             f.CommitFinished: self._commit_finished,
+            f.TracksCommitted: self._tracks_committed,
             f.RebalanceFinished: self._rebalance_finished,
             f.LaneSealed: self._lane_sealed,
             f.AdmissionHeld: self._admission_held,
@@ -72,7 +84,7 @@ class Metrics:
             f.OutageEnded: self._outage_ended,
             f.WebhookReceived: self._webhook_received,
         }
-        self.registry.register(StatusCollector(status, version))
+        self.registry.register(StatusCollector(status, infos))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -148,6 +160,11 @@ class Metrics:
         if fact.outcome == "committed":
             self._count(kafka.PUBLISHED, by=fact.messages)
 
+    def _tracks_committed(self, fact: f.TracksCommitted) -> None:
+        now = self._wall()
+        for written_at_ms in fact.written_at_ms:
+            self._measure(tracks.AGE_SECONDS, max(0.0, now - written_at_ms / 1000))
+
     def _rebalance_finished(self, fact: f.RebalanceFinished) -> None:
         self._count(kafka.REBALANCES)
         self._measure(kafka.REBALANCE_SECONDS, fact.seconds)
@@ -184,14 +201,15 @@ def _family(metric: c.Metric, registry: CollectorRegistry) -> Counter | Histogra
 class StatusCollector(Collector):
     """Gauges of the worker and of each partition, as they stand when they are scraped."""
 
-    def __init__(self, status: Callable[[], WorkerStatus], version: str) -> None:
+    def __init__(self, status: Callable[[], WorkerStatus], infos: Infos) -> None:
         self._status = status
-        self._version = version
+        self._infos = infos
 
     def collect(self) -> Iterable[Family]:
         """Read the status once and show all of it."""
         status = self._status()
-        yield _gauge(whole.BUILD, [((self._version,), 1)])
+        yield _gauge(whole.BUILD, [((self._infos.version,), 1)])
+        yield _gauge(whole.POLICY, [(labels, 1) for labels in self._infos.policies])
         yield _gauge(whole.STATE, [((state,), state == status.state) for state in STATES])
         yield _gauge(whole.HELD, [((reason,), reason == status.held) for reason in HOLDING])
         yield _gauge(whole.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
@@ -202,6 +220,7 @@ class StatusCollector(Collector):
         yield _gauge(whole.QUOTA_REMAINING, [((), status.quota.api_remaining)])
         yield _gauge(whole.RETRY_BUDGET, [((), status.quota.retries_left)])
         yield _gauge(whole.LOOP_AGE, [((), status.fetch_age_seconds)])
+        yield _gauge(whole.LOOP_LAG, [((), status.loop_lag_seconds)])
         for field, metric in c.PER_PARTITION.items():
             yield _gauge(metric, [((lane.topic, str(lane.partition)), getattr(lane, field)) for lane in status.lanes])
 

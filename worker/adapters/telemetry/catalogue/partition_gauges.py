@@ -22,6 +22,30 @@ PER_PARTITION: dict[str, Metric] = {
         "Since the oldest unfinished record was received.",
         "Above RECORD_DEADLINE_SECONDS plus the queue: page somebody.",
     ),
+    "oldest_event_seconds": gauge(
+        "partition_oldest_event_seconds",
+        _LANE,
+        "Since the oldest unfinished record was written, by its own timestamp.",
+        "Grows steadily: one track is stuck, or everything behind it waits; `explain` says which.",
+    ),
+    "lag": gauge(
+        "partition_lag_records",
+        _LANE,
+        "Offsets from the lowest one that is not done to the topic's end; transaction markers count.",
+        "Grows: tracks come faster than they are decided. Less done_above_watermark: what is left to do.",
+    ),
+    "done_above": gauge(
+        "partition_done_above_watermark",
+        _LANE,
+        "Offsets above the watermark that are done, and remembered one by one.",
+        "Large: one slow track holds the watermark. It costs commit metadata, see metadata_used_ratio.",
+    ),
+    "commit_seconds": gauge(
+        "partition_commit_age_seconds",
+        _LANE,
+        "Since this worker's last commit of the partition.",
+        "Grows while unpublished is above 0: the brokers take nothing, see commits.",
+    ),
     "queued": gauge(
         "partition_queued", _LANE, "Records waiting for their first call, or for a job.", "The backlog in memory."
     ),

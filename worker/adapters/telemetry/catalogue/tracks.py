@@ -49,6 +49,15 @@ QUEUED_SECONDS = histogram(
     "Received to first call.",
     "Long with in_flight at its limit: raise MAX_CONCURRENCY or the quota; else see held.",
 )
+# From a single analysis to a backlog of a day; 900 is the objective of deploy/alerts, 15 the same in its test's time.
+_AGE = (1, 5, 15, 30, 60, 90, 120, 180, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+AGE_SECONDS = histogram(
+    "track_age_seconds",
+    (),
+    _AGE,
+    "From an event's timestamp to the commit that made its outcome visible.",
+    "What whoever submitted the track has waited. The alerts' objective is measured by it.",
+)
 DEAD_LETTERS = counter(
     "dead_letters",
     ("reason",),
@@ -65,5 +74,6 @@ ALL: tuple[Metric, ...] = (
     ATTEMPTS,
     ANALYSIS_SECONDS,
     QUEUED_SECONDS,
+    AGE_SECONDS,
     DEAD_LETTERS,
 )

@@ -44,6 +44,19 @@ LOOP_AGE = gauge(
     "Since the consumer last asked for records.",
     "Above a minute: /livez fails and the orchestrator restarts the worker.",
 )
+LOOP_LAG = gauge(
+    "event_loop_lag_seconds",
+    (),
+    "How late the event loop's own timer was, at worst within the last minute or so.",
+    "Above a second: the process lacks CPU, or stood still. At half of KAFKA_SESSION_TIMEOUT_SECONDS it buys nothing "
+    "until it has proved that its partitions are still its own.",
+)
+POLICY = gauge(
+    "policy_info",
+    ("policy", "digest", "default"),
+    "Always 1: each loaded policy, what it decides as a digest, and whether it is for events that name none.",
+    "Two digests of one name: replicas run with different files.",
+)
 BUILD = gauge("build_info", ("version",), "Always 1.", "Tells which version runs.")
 QUOTA = (QUOTA_ALLOWED, QUOTA_WAITING, QUOTA_REMAINING, RETRY_BUDGET)
-WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, BUILD)
+WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, LOOP_LAG, POLICY, BUILD)
