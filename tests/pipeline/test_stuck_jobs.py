@@ -46,3 +46,31 @@ async def test_a_job_that_never_ends_does_not_use_up_a_low_limit() -> None:
     for number in range(20):
         scene.submit(f"track-{number}")
     await until(lambda: len(scene.broker.visible) == 20, 300)
+
+
+@virtual
+async def test_jobs_that_were_taken_over_and_never_end_do_not_use_up_a_low_limit() -> None:
+    """Nobody here saw them accepted: they are as old as the first question for them, at least."""
+    scene = await stuck(LimitPolicy(4, start=1))
+    await until(lambda: bool(scene.broker.committed) and bool(scene.point().jobs))
+    await scene.crash(scene.workers[0])
+    for number in range(20):
+        scene.submit(f"track-{number}")
+    scene.worker()
+    await until(lambda: len(scene.broker.visible) == 20, 300)
+
+
+@virtual
+async def test_failed_probes_of_an_outage_do_not_lower_the_limit() -> None:
+    """They tell that the API is out, not that it has too much to do."""
+    analyst = FakeAnalyst(seconds=2)
+    knobs = Knobs(limit=LimitPolicy(32, start=16), breaker=BreakerPolicy(consecutive=3, probe_seconds=1.0))
+    scene = Scene(analyst=analyst, knobs=knobs)
+    analyst.refusing = OUT
+    for number in range(40):
+        scene.submit(f"track-{number}")
+    worker = scene.worker()
+    await elapse(600)
+    assert worker.worker.status().concurrency_limit >= 8
+    analyst.refusing = None
+    await scene.decided(120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fake_analyst import FakeAnalyst
+from tests.fake_broker import Step, Way
 from tests.pipeline.scene import Knobs, Scene
 from tests.virtual_time import elapse, virtual
 from worker.flow.breaker import BreakerPolicy
@@ -37,8 +38,10 @@ async def test_each_outcome_is_told_once_with_its_records_timestamp_when_it_is_c
     scene = Scene(analyst=FakeAnalyst(seconds=2))
     for number in range(8):
         scene.submit(f"track-{number}")
+    scene.broker.faults[0].extend([(Step.COMMIT, Way.REPLY_LOST), (Step.COMMIT, Way.FAILS)])
     worker = scene.worker()
     await scene.decided()
+    await elapse(10)  # what the broker shows already is settled then
     told = [at for fact in worker.seen(TracksCommitted) for at in fact.written_at_ms]
     assert sorted(told) == sorted(record.timestamp_ms for record in scene.broker.input[0])
 
@@ -50,7 +53,7 @@ async def test_a_partition_tells_what_is_left_to_do_and_since_when() -> None:
     await scene.ready(worker)
     scene.submit("stuck")
     await elapse(30)
-    [busy] = [lane for lane in worker.status().lanes if lane.in_flight]
+    [busy] = [lane for lane in worker.worker.status().lanes if lane.in_flight]
     assert (busy.lag, busy.done_above, busy.commit_seconds) == (1, 0, None)
     assert busy.oldest_event_seconds is not None
 

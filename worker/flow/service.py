@@ -132,11 +132,15 @@ class Service:
         self, leave: Leave, fault: Fault | None, started_at: float, now: float, *, is_poll: bool
     ) -> tuple[Change, Held] | None:
         """A call that started then was answered, or met a fault. Returns what that changed."""
-        if fault is not None and fault.kind in OVERLOADED:
+        if fault is not None and self._tells_of_load(fault.kind):
             self._limit.overloaded(started_at, now)
         change = self._judge(leave, fault, started_at, now, is_poll=is_poll)
         self._keep_clock(now)
         return change
+
+    def _tells_of_load(self, kind: FaultKind) -> bool:
+        """Not what a probe meets in an outage: the service is out, not busy."""
+        return kind in OVERLOADED and (self._breaker.outage is None or SPEAKS[kind] is not Speech.FAILURE)
 
     def _judge(
         self, leave: Leave, fault: Fault | None, started_at: float, now: float, *, is_poll: bool

@@ -49,6 +49,7 @@ class Visit:
     accepted_at: float | None = None  # the job, by a submission of this stay
     unfinished_at: float | None = None  # the job's age, in seconds, when a poll last found it so
     closed_the_gate: bool = False  # its refusal was the first while others were taken
+    known_since: float | None = None  # its job, or the first call for one
     overdue: bool = False  # its job takes many times the usual
 
 
@@ -120,6 +121,7 @@ class Caller:
             reply = await (self._analyst.submit(visit.track) if job_id is None else self._analyst.poll(job_id))
             now = self._loop.time()
             self._heed(reply, visit, started, "submit" if job_id is None else "poll")
+            self._mind_the_age(visit, reply, started)
             if visit.accepted_at is not None:
                 self._learn(visit, reply, started - visit.accepted_at)
             step = course.follow(reply, self._service.counted(now), self._chance(), self._analysis_time.seconds)
@@ -131,13 +133,18 @@ class Caller:
             visit.entry.note(Stage.NEXT_POLL, now, now + step.seconds)
             await asyncio.sleep(step.seconds)
 
+    def _mind_the_age(self, visit: Visit, reply: Reply, started: float) -> None:
+        """A job of an earlier owner is as old as the first question for it, at least."""
+        visit.known_since = started if visit.known_since is None else visit.known_since
+        is_old = started - visit.known_since > OVERDUE * self._analysis_time.seconds
+        if isinstance(reply.result, Running) and is_old and not visit.overdue:
+            visit.overdue = True
+            self._on_overdue()
+
     def _learn(self, visit: Visit, reply: Reply, age: float) -> None:
         """When to poll jobs first; one that never finishes tells nothing of that."""
         if isinstance(reply.result, Running):
             visit.unfinished_at = age
-            if age > OVERDUE * self._analysis_time.seconds and not visit.overdue:
-                visit.overdue = True
-                self._on_overdue()
         elif isinstance(reply.result, Finished):
             was_early, patient = visit.unfinished_at is not None, self._quota_is_short()
             self._analysis_time.first_poll(visit.unfinished_at or age, done=not was_early, patient=patient)
