@@ -247,7 +247,7 @@ class Faults:
         await self._while(step, drop_before_accept=0.5, error_503=1)
 
     async def _drop_after_accept(self, _step: Step, _injury: Injury) -> None:
-        await self._some("drop_after_accept", on="analyze")
+        await self._some("drop_after_accept", on="jobs" if self.fleet.webhook_port is not None else "analyze")
 
     async def _never_ends(self, _step: Step, _injury: Injury) -> None:
         await self._some("never_ends", on="analyze")
