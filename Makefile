@@ -36,7 +36,7 @@ demo: setup ## watch the worker decide sample tracks; needs nothing but Python
 	$(BIN)/python -m worker demo
 
 test: setup tools java clock ## every test, also those on a real Kafka (Java 17, Maven)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 unit: setup tools ## the tests that need no broker
 	$(BIN)/python -m pytest -m "not broker"
@@ -80,10 +80,11 @@ bench: setup java ## throughput, CPU, latency, and what kills cost, on a real Ka
 chaos: setup java clock ## every fault at once on three brokers; SEED=7 MINUTES=30 CALM=3 choose another run
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) --calm $(or $(CALM),1)
 
-readme: setup chart ## write README's generated tables anew, and what the chart has of the settings
+readme: chart ## write README's generated tables anew, and what the chart has of the settings
 	$(BIN)/python -m tests.readme --write
 
-chart: setup ## copy alert rules, dashboards and the settings' names into the chart
+chart: tools ## make the dashboards; copy them, alert rules and the settings' names into the chart
+	$(BIN)/python -m tests.deploy.dashboards --write
 	$(BIN)/python -m tests.deploy.chart --write
 
 audit: tools ## known vulnerabilities of what is locked, where the registry tells them

@@ -194,8 +194,28 @@ def test_what_all_jobs_wait_for_goes_alone() -> None:
     assert scene.book.unblock()
     assert not scene.book.unblock()
     assert scene.run_alone() == [0]
+    assert not scene.book.unblock()  # a commit is due: it may make room for a job
+    scene.commit()
     assert scene.book.unblock()
     assert scene.run_alone() == [1]
     scene.commit()
     assert scene.point.watermark == 20
     assert not scene.book.unblock()
+
+
+def test_the_next_owner_finds_exactly_the_set_and_waits_for_all_of_it() -> None:
+    """What is between its tracks, and was not done, belongs to nobody; half of the set makes no job."""
+    scene = books(40)
+    for entry in list(scene.ledger.entries())[5:30:3]:
+        scene.book.leave_alone(entry)
+    members = [entry.record.offset for entry in scene.book.tracks(scene.gather())]
+    assert len(members) == 31
+    records, scene.records = scene.records, scene.records[:39]
+    scene.begin()
+    (job,) = scene.book.jobs
+    assert not scene.book.may_create(job)
+    scene.records = records
+    scene.deliver()
+    assert scene.book.may_create(job)
+    assert [entry.record.offset for entry in scene.book.tracks(job)] == members
+    assert scene.ledger.count(State.READY) == 9

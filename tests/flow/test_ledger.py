@@ -16,13 +16,13 @@ KEYS = st.sampled_from([None, None, b"", b"a", b"b"])
 GAPS = st.sampled_from([0, 0, 0, 1, 3, 40, WINDOW + 1])
 LIMITS = st.builds(
     Limits,
-    window=st.sampled_from([1, 2, 5, 64, WINDOW]),
+    window=st.sampled_from([1, 2, 5, 64, 64, WINDOW, WINDOW]),
     unpublished=st.sampled_from([1, 3, 4096]),
     batch_records=st.sampled_from([1, 2, 1024]),
     batch_bytes=st.sampled_from([1, 40, 8 << 20]),
     job_reserve_bytes=st.sampled_from([0, 20, 800]),
 )
-POLICIES = st.builds(BookPolicy, max_items=st.sampled_from([1, 3, 9, 20]), open_jobs=st.sampled_from([1, 2, 3]))
+POLICIES = st.builds(BookPolicy, max_items=st.sampled_from([1, 3, 9, 20, 20]), open_jobs=st.sampled_from([1, 2, 3]))
 ANY = st.integers(0, 63)  # picks one of what there is
 
 
@@ -43,7 +43,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # Few rules, most of them coarse: what goes wrong needs a hole, a commit and a new owner in one short history.
 
-    @rule(records=st.lists(st.tuples(GAPS, KEYS, st.integers(0, 9)), min_size=1, max_size=6), count=st.integers(0, 9))
+    @rule(records=st.lists(st.tuples(GAPS, KEYS, st.integers(0, 9)), min_size=1, max_size=9), count=st.integers(0, 9))
     def produce(self, records: list[tuple[int, bytes | None, int]], count: int) -> None:
         for gap, key, size in records:
             self.broker.append(gap, key, size)
@@ -86,28 +86,43 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # Jobs of many tracks.
 
-    @rule(times=st.integers(1, 3))
-    def gather(self, times: int) -> None:
+    @rule(
+        alone=st.lists(ANY, max_size=3),
+        times=st.integers(1, 3),
+        commits=st.booleans(),
+        accepts=st.lists(ANY, max_size=2),
+        results=st.lists(st.tuples(ANY, st.integers(0, 30)), max_size=9),
+        splits=st.lists(ANY, max_size=1),
+    )
+    def gather(
+        self,
+        alone: list[int],
+        times: int,
+        *,
+        commits: bool,
+        accepts: list[int],
+        results: list[tuple[int, int]],
+        splits: list[int],
+    ) -> None:
+        """Jobs are gathered, perhaps committed and made; results come in any order; some are refused or lost."""
+        self.owner.deliver(self.broker.fetch(self.owner.ledger.next_offset, 30))
+        for which in alone:
+            self.change_one(which, "leave")
         for _ in range(times):
             self.owner.gather()
         self.owner.unblock()
-
-    @rule(which=ANY, results=st.lists(st.tuples(ANY, st.integers(0, 30)), max_size=12))
-    def accept(self, which: int, results: list[tuple[int, int]]) -> None:
-        """The job is made, if it may be; some results come, in any order."""
-        if self.owner.book.jobs:
-            job = self.owner.book.jobs[which % len(self.owner.book.jobs)]
+        if commits:
+            self.publish(commits=True, learns=True)
+        jobs = list(self.owner.book.jobs)
+        for which in accepts if jobs else []:
+            job = jobs[which % len(jobs)]
             key = job.intent.key
             self.owner.accept(job, self.api.setdefault(key, f"job-{len(self.api)}"))
-        for pick, size in results:
-            if (offset := self.pick(pick, State.GATHERED, State.HELD)) is not None:
+        for which, size in results:
+            if (offset := self.pick(which, State.GATHERED, State.HELD)) is not None:
                 self.owner.result(offset, size)
-
-    @rule(which=ANY)
-    def split(self, which: int) -> None:
-        """The job was refused, or is lost, or has failed."""
-        if self.owner.book.jobs:
-            self.owner.split(self.owner.book.jobs[which % len(self.owner.book.jobs)])
+        for which in splits if jobs else []:
+            self.owner.split(jobs[which % len(jobs)])
 
     # The publication: other rules run between its steps, as they do while a lane awaits the broker.
 

@@ -20,6 +20,7 @@ from worker.flow.job_intent import Aim, Intent
 from worker.flow.mode import ModePolicy, ModeSetting
 from worker.flow.publication import Committed
 from worker.flow.replies import Fault
+from worker.pipeline.facts import PartitionStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,3 +199,26 @@ async def test_one_lane_works_both_ways_at_once_and_keeps_the_order_of_keys(*, c
     assert sum(jobs_of(scene).sizes) >= 200
     assert set(jobs_of(scene).purchases.values()) == {1}
     assert crash or bought(scene) == {1}
+
+
+@virtual
+async def test_a_topic_of_poison_stops_its_partition_where_jobs_read_it_first() -> None:
+    scene = bulk_scene(tracks=0)
+    for number in range(200):
+        scene.submit_raw(f"poison-{number}", b"{")
+    worker = scene.worker()
+    await elapse(30)
+    (stopped,) = worker.seen(PartitionStopped)
+    assert stopped.in_a_row == worker.worker._lanes[0].burials._policy.consecutive
+    assert len(scene.broker.visible) <= stopped.in_a_row
+
+
+@virtual
+async def test_a_call_that_has_waited_for_quota_does_not_leave_into_a_hold() -> None:
+    scene = bulk_scene(partitions=4, tracks=80, per_minute=6, probe=90.0)
+    jobs = jobs_of(scene)
+    jobs.refusing = Fault(FaultKind.KEY_REFUSED, "scripted")
+    worker = scene.worker()
+    await until(lambda: worker.calls.service.held)
+    await elapse(60)
+    assert jobs.requests["create"] == 1

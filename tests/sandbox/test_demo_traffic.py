@@ -24,7 +24,7 @@ from worker.sandbox.api.scenarios import SCENARIOS, scenario_of
 from worker.sandbox.cases import DEAD_LETTER, MALFORMED, cases_of, smallest_count
 from worker.sandbox.outcomes import Board, Submitted, outcome_of
 from worker.sandbox.surroundings import TOPICS
-from worker.sandbox.traffic import SampleEvent, sample_events
+from worker.sandbox.traffic import SampleEvent, backlog_events, sample_events, smallest_backlog
 
 if TYPE_CHECKING:
     from worker.domain.record import Message
@@ -71,6 +71,21 @@ def test_what_waits_for_its_deadline_holds_nobody_back(events: list[SampleEvent]
     assert len(waiting) == 2
     assert max(waiting) < len(events) // 4
     assert all(events[number].key and keys[events[number].key] == 1 for number in waiting)
+
+
+@given(seed=st.integers(), more=st.integers(0, 300))
+def test_a_backlog_has_every_track_of_its_generation_but_those_that_time_out(seed: int, more: int) -> None:
+    events = backlog_events(seed, smallest_backlog() + more)
+    assert events == backlog_events(seed, smallest_backlog() + more)
+    assert {event.case for event in events} == {case.name for case in cases_of(1) if not case.times_out}
+    tracks = [DECIDER.read(record_of(event)) for event in events]
+    audios = {track.url or track.file_id for track in tracks if isinstance(track, TrackSubmitted)}
+    assert len(audios) == len(events) == smallest_backlog() + more
+
+
+def test_a_backlog_of_fewer_tracks_than_cases_is_refused() -> None:
+    with pytest.raises(ValueError, match=str(smallest_backlog())):
+        backlog_events(0, smallest_backlog() - 1)
 
 
 @pytest.mark.parametrize("generation", [1, 2])

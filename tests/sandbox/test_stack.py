@@ -92,6 +92,9 @@ def test_the_scaled_settings_are_settings_and_scale(generation: int, scale: floa
         assert told.hs_first_poll_seconds == pytest.approx(35 / scale)
         assert told.record_deadline_seconds == pytest.approx(max(3.0, 300 / scale))
         assert told.rate_limit_per_minute == int(60 * scale / 2)
+        assert told.bulk_poll_seconds == pytest.approx(20 / scale)
+        assert told.bulk_max_wait_seconds == pytest.approx(30 / scale)
+        assert told.bulk_deadline_seconds == pytest.approx(max(3.0, 21_600 / scale))
 
 
 def test_an_api_without_a_limit_asks_for_none() -> None:

@@ -198,6 +198,8 @@ class Bulk:
         """Read what waits, a little at a time: what is no event goes alone. Then gather at once what is left."""
         try:
             for number, entry in enumerate(book.candidates(), 1):
+                if not lane.may_start:  # perhaps stopped by what was read so far
+                    return
                 if entry.is_event is None:
                     entry.is_event = not isinstance(self._means.outcomes.read(entry.record), Unreadable)
                     lane.saw(readable=entry.is_event)
@@ -267,7 +269,6 @@ class Bulk:
             may_decide = partial(is_enough, lacking=event.lacking)
             outcome = driver.tracks.settle(event.item_id, event.analysis, may_decide)
             self._means.observe(JobResult("webhook", outcome))
-            driver.wake()
         else:
             ended = JobStatus.COMPLETE if isinstance(event, JobComplete) else JobStatus.FAILED
             driver.end(ended)

@@ -66,7 +66,8 @@ class Calls:
         wall: Callable[[], datetime],
         chance: Callable[[], float],
     ) -> None:
-        self.outcomes = Outcomes(decider, observe, wall)
+        self._group = Group()
+        self.outcomes = Outcomes(decider, observe, wall, self._group)
         self._retry = retry
         self._observe = observe
         self._loop = asyncio.get_running_loop()
@@ -95,7 +96,6 @@ class Calls:
         self._lanes: deque[Lane] = deque()
         self._running: dict[asyncio.Task[None], Lane] = {}
         self._overdue = 0
-        self._group = Group()
         self._budget = budget
         self._max_unpublished = max_unpublished
         self.service = service

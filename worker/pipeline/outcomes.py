@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.domain.submission import TrackSubmitted, Unreadable
     from worker.flow.entry import Entry
     from worker.flow.ledger import Ledger
+    from worker.pipeline.ending import Group
     from worker.pipeline.facts import Observe
     from worker.pipeline.lane import Lane
 
@@ -30,10 +31,11 @@ LEARN_SHARE = 0.05  # of the latest in the average
 class Outcomes:
     """`wall` is the only clock: it dates decisions."""
 
-    def __init__(self, decider: Decider, observe: Observe, wall: Callable[[], datetime]) -> None:
+    def __init__(self, decider: Decider, observe: Observe, wall: Callable[[], datetime], group: Group) -> None:
         self.decider = decider
         self._observe = observe
         self.wall = wall
+        self._group = group
         self._is_freeing = False
         self.analysis_seconds = USUAL_SECONDS  # of single tracks, on average of late
 
@@ -89,12 +91,17 @@ class Outcomes:
         """Decide what only waited for its predecessor: each may free the next, and the event loop has its turns."""
         self._is_freeing = True
         try:
-            for _ in range(FREED_AT_ONCE):
-                freed = ledger.freed.popleft() if ledger.freed else None
-                if freed is None or freed.decide is None:
-                    break
-                freed.decide()
+            with self._group:  # the event loop may have called us
+                self._decide_some(ledger)
         finally:
             self._is_freeing = False
         if ledger.freed:
             asyncio.get_running_loop().call_soon(self._decide_freed, ledger)
+
+    @staticmethod
+    def _decide_some(ledger: Ledger) -> None:
+        for _ in range(FREED_AT_ONCE):
+            freed = ledger.freed.popleft() if ledger.freed else None
+            if freed is None or freed.decide is None:
+                return
+            freed.decide()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from worker.sandbox.cases import smallest_count
 from worker.sandbox.interruption import Interrupted, until_signalled
+from worker.sandbox.traffic import smallest_backlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ def run(words: Sequence[str]) -> int:
         return USAGE
     directory = options.logs or Path(tempfile.mkdtemp(prefix="track-intake-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
-    plan = Plan(options.events, options.seed, options.time_scale, options.limit_seconds, directory)
+    scale, limit_seconds = options.time_scale, options.limit_seconds
+    plan = Plan(options.events, options.backlog, options.seed, scale, limit_seconds, directory)
     keep = options.logs is not None
     try:
         passed = asyncio.run(until_signalled(perform(plan)))
@@ -47,12 +49,17 @@ def run(words: Sequence[str]) -> int:
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="track-intake demo", description=__doc__)
     least = max(smallest_count(1), smallest_count(2))
-    parser.add_argument("--events", type=int, default=90, help=f"events of each of the two acts (at least {least})")
+    parser.add_argument(
+        "--events", type=int, default=90, help=f"events of each of the first two acts (at least {least})"
+    )
+    parser.add_argument("--backlog", type=int, default=400, help=f"tracks of the third (at least {smallest_backlog()})")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another stream")
     parser.add_argument("--time-scale", type=float, default=100.0, help="how many times too fast the API's clock runs")
-    parser.add_argument("--limit-seconds", type=float, default=60.0, help="give up after so long")
+    parser.add_argument("--limit-seconds", type=float, default=75.0, help="give up after so long")
     parser.add_argument("--logs", type=Path, help="directory to keep the worker's logs in")
     options = parser.parse_args(words)
-    if options.events < least or options.time_scale < 1 or options.limit_seconds <= 0:
-        parser.error(f"expected at least {least} events, a time scale from 1 on and a positive limit")
+    if options.events < least or options.backlog < smallest_backlog():
+        parser.error(f"expected at least {least} events and a backlog of at least {smallest_backlog()}")
+    if options.time_scale < 1 or options.limit_seconds <= 0:
+        parser.error("expected a time scale from 1 on and a positive limit")
     return options

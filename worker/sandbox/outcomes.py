@@ -37,11 +37,15 @@ _HOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An event as the broker took it. `at_ms` is the record's timestamp, Unix milliseconds."""
+    """An event as the broker took it. `at_ms` is the record's timestamp, Unix milliseconds.
+
+    `waited`: it was there before its worker, and goes in a job of many tracks.
+    """
 
     event: SampleEvent
     generation: int
     at_ms: int
+    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from worker.sandbox.api.bulk import JOB_OPERATIONS
 from worker.sandbox.broker import GUARANTEE
 from worker.sandbox.cases import DEAD_LETTER
 from worker.sandbox.outcomes import percentile
@@ -100,10 +101,11 @@ def _times(pairs: Sequence[tuple[Submitted, Outcome]], scale: float) -> Table:
 
 def _groups() -> Iterator[tuple[str, Callable[[Submitted, Outcome], bool]]]:
     def analysed(generation: int) -> Callable[[Submitted, Outcome], bool]:
-        return lambda before, after: before.generation == generation and _is_analysed(after)
+        return lambda before, after: before.generation == generation and not before.waited and _is_analysed(after)
 
     yield "decided, generation 2", analysed(2)
     yield "decided, generation 1", analysed(1)
+    yield "the backlog: worker's start and jobs", lambda before, _: before.waited
     yield "given up at the deadline", lambda _, after: after.reason == "analysis_timeout"
     yield "dead letters", lambda _, after: after.outcome == DEAD_LETTER
 
@@ -123,9 +125,17 @@ def _credits(findings: Findings, outcomes: Sequence[Outcome]) -> Table:
     table.add_row("tracks bought more than once", str(len(ledger.repeated)))
     table.add_row("requests: submissions", str(ledger.requests["analyze"]))
     table.add_row("requests: polls", str(ledger.requests["status"]))
+    table.add_row(f"requests: {ledger.jobs} jobs made, asked for and read", str(job_requests(ledger)))
+    table.add_row("tracks in these jobs", str(ledger.job_items))
+    table.add_row("tracks for each request of a job", f"{ledger.job_items / max(1, job_requests(ledger)):.1f}")
     table.add_row("refused with 429, then repeated", str(ledger.statuses[429]))
     table.add_row("refused with 503, then repeated", str(ledger.statuses[503]))
     return table
+
+
+def job_requests(ledger: Ledger) -> int:
+    """Count the requests that were for jobs of many tracks."""
+    return sum(ledger.requests[operation] for operation in JOB_OPERATIONS)
 
 
 def _print_samples(console: Console, outcomes: Sequence[Outcome]) -> None:

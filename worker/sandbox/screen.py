@@ -55,6 +55,9 @@ class Progress:
     refused: int  # 429
     unavailable: int  # 503
     credits: int
+    jobs: int  # of many tracks
+    job_tracks: int
+    job_requests: int
     latest: Sequence[tuple[str, str, str | None]]
 
 
@@ -79,7 +82,7 @@ class LiveScreen:
 
 
 class PlainScreen:
-    """Prints a line a second, and one whenever the act changes."""
+    """Prints a line a second, and one whenever the act changes or all is settled."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -99,7 +102,7 @@ class PlainScreen:
         if progress.act != self._act:
             self._act = progress.act
             self._console.print(progress.act, highlight=False, markup=False)
-        elif progress.seconds < self._due:
+        elif progress.seconds < self._due and progress.settled < progress.total:
             return
         self._due = progress.seconds + _PLAIN_SECONDS
         self._console.print(line(progress), highlight=False, markup=False)
@@ -114,7 +117,12 @@ def screen_for(console: Console) -> Screen:
 
 
 def line(progress: Progress) -> str:
-    """Say it in one plain line of at most 80 columns."""
+    """Say it in one plain line of at most 80 columns; once there are jobs, of them."""
+    if progress.jobs:
+        return (
+            f"{progress.seconds:5.1f} s  settled {progress.settled}/{progress.total}"
+            f"  {_jobs(progress)}  credits {progress.credits}"
+        )
     return (
         f"{progress.seconds:5.1f} s  submitted {progress.submitted}/{progress.total}  settled {progress.settled}"
         f"  in flight {progress.in_flight}  429: {progress.refused}  credits {progress.credits}"
@@ -149,9 +157,14 @@ def _api(progress: Progress) -> Text:
     return Text(
         f"  open {waiting}: in flight {progress.in_flight}, waiting for a retry {progress.retrying}\n"
         f"  API: {progress.requests} requests, 429 {progress.refused}, 503 {progress.unavailable}, "
-        f"credits {progress.credits}",
+        f"credits {progress.credits}\n"
+        f"  {_jobs(progress)}",
         style="cyan",
     )
+
+
+def _jobs(progress: Progress) -> str:
+    return f"jobs {progress.jobs}: {progress.job_tracks} tracks in {progress.job_requests} requests"
 
 
 def _latest(progress: Progress) -> RenderableType:

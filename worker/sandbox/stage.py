@@ -51,11 +51,11 @@ class Stage:
             rate_limit_per_minute=config.rate_limit_per_minute,
         )
 
-    async def submit(self, event: SampleEvent, generation: int) -> None:
-        """Produce one event and remember what must become of it."""
+    async def submit(self, event: SampleEvent, generation: int, *, waited: bool = False) -> None:
+        """Produce one event and remember what must become of it; `waited`: there is no worker for it yet."""
         at_ms = time.time_ns() // 1_000_000  # the mock broker's reply has no timestamp
         sent = await self.producer.send_and_wait(_INPUT, event.value, event.key, headers=list(event.headers))
-        self.board.submit((sent.partition, sent.offset), Submitted(event, generation, at_ms))
+        self.board.submit((sent.partition, sent.offset), Submitted(event, generation, at_ms, waited))
 
     async def read(self) -> None:
         """Read outcomes for ever."""

@@ -24,6 +24,7 @@ DEADLINE_SECONDS = 300.0  # simulated, like all of these; beyond it the vendor's
 FIRST_POLL_SECONDS = 35.0
 POLL_INTERVAL_SECONDS = 8.0
 RETRY_BASE_SECONDS, RETRY_MAX_SECONDS = 4.0, 60.0
+JOB_WAIT_SECONDS, JOB_POLL_SECONDS, JOB_DEADLINE_SECONDS = 30.0, 20.0, 21_600.0
 LEAST_DEADLINE_SECONDS = 3.0  # real: a busy machine needs as much for an analysis of any length
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
@@ -61,6 +62,9 @@ class Sandbox:
             "RECORD_DEADLINE_SECONDS": deadline,
             "RETRY_BASE_SECONDS": RETRY_BASE_SECONDS / self.time_scale,
             "RETRY_MAX_SECONDS": RETRY_MAX_SECONDS / self.time_scale,
+            "BULK_MAX_WAIT_SECONDS": JOB_WAIT_SECONDS / self.time_scale,
+            "BULK_POLL_SECONDS": JOB_POLL_SECONDS / self.time_scale,
+            "BULK_DEADLINE_SECONDS": max(LEAST_DEADLINE_SECONDS, JOB_DEADLINE_SECONDS / self.time_scale),
         }
         return {name: f"{value:g}" for name, value in seconds.items()} | {"RATE_LIMIT_PER_MINUTE": str(self._rate())}
 

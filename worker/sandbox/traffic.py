@@ -59,6 +59,29 @@ def sample_events(seed: int, count: int, *, generation: int = 2, prefix: str = "
     return [_event(case, f"{prefix}-{number:04d}", draw) for number, case in enumerate(_waiting_first(cases), 1)]
 
 
+def backlog_events(seed: int, count: int, *, prefix: str = "backlog") -> list[SampleEvent]:
+    """Make `count` tracks that may wait for a worker of generation 1; ValueError below `smallest_backlog()`.
+
+    Every readable case is among them but those that time out: a job has the same cases, and a deadline of hours.
+    """
+    if count < smallest_backlog():
+        raise ValueError(f"every case once takes {smallest_backlog()} tracks")
+    draw = random.Random(f"{seed}/backlog")  # noqa: S311 - reproducible samples, no secret
+    cases = _jobs_cases()
+    cases += _filling(draw, 1, count - len(cases))
+    draw.shuffle(cases)
+    return [_event(case, f"{prefix}-{number:04d}", draw) for number, case in enumerate(cases, 1)]
+
+
+def smallest_backlog() -> int:
+    """Count how many tracks it takes to show every case of a backlog once."""
+    return len(_jobs_cases())
+
+
+def _jobs_cases() -> list[Case]:
+    return [case for case in cases_of(1) if not case.times_out]
+
+
 def _filling(draw: random.Random, generation: int, count: int) -> list[Case]:
     by_name = {case.name: case for case in cases_of(generation)}
     names = draw.choices([name for name, _ in _FILL], [weight for _, weight in _FILL], k=count)

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from worker.adapters.telemetry import catalogue as c
 from worker.adapters.telemetry.catalogue import api, jobs, kafka, tracks
 from worker.adapters.telemetry.catalogue import worker_gauges as whole
-from worker.flow.faults import FAULTS
+from worker.adapters.telemetry.catalogue.known import HOLDING, known
 from worker.flow.mode import Mode
 from worker.pipeline import facts as f
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 STATES = ("starting", "running", "draining", "stopped")
 BREAKER_STATES = ("closed", "open", "half_open")
 BOUGHT_BY = ("finished", "accepted")  # outcomes of a submission
-HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         self._wall = wall
         self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
+        for metric, labels in known():
+            self._count(metric, *labels, by=0)
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.RecordsReceived: self._records_received,
             f.CallFinished: self._call_finished,
