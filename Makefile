@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help setup tools demo test unit wheel java clock lint format bench chaos readme chart audit sbom lock clean
+.PHONY: help setup tools demo test unit wheel java clock prometheus lint format bench chaos readme chart audit sbom lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
@@ -35,10 +35,10 @@ $(TOOLS): requirements-deploy.txt $(STAMP)
 demo: setup ## watch the worker decide sample tracks; needs nothing but Python
 	$(BIN)/python -m worker demo
 
-test: setup tools java clock ## every test, also those on a real Kafka (Java 17, Maven)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: setup tools java clock prometheus ## every test, also those on a real Kafka (Java 17, Maven)
+	$(BIN)/python -m tests.together
 
-unit: setup tools ## the tests that need no broker
+unit: setup tools prometheus ## the tests that need no broker
 	$(BIN)/python -m pytest -m "not broker"
 
 wheel: setup ## the fast part of the tests, against the built wheel
@@ -61,6 +61,12 @@ clock:
 	then exit 0; fi; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libfaketime \
 		|| echo "libfaketime is not installed: the chaos suite sets no clock back"
+
+# Alert rules and dashboards are tried on it. Without it those tests are skipped, and say so.
+prometheus:
+	@if command -v promtool >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus \
+		|| echo "prometheus is not installed: alert rules and dashboards are not tried"
 
 lint: setup ## ruff, mypy strict, layers and style, schemas, README
 	$(BIN)/ruff check .

@@ -19,13 +19,6 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have every test on a broker: there is one of those, and what is timed there is timed alone."""
-    for item in items:
-        if item.get_closest_marker("broker") is not None:
-            item.add_marker(pytest.mark.xdist_group("broker"))
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """One broker, started once. Where a tool is missing the test fails and says what to install."""
