@@ -22,7 +22,7 @@ from worker.flow.mode import Mode, ModeChooser, ModeSetting, direct_rate
 from worker.pipeline.ending import Group
 from worker.pipeline.facts import JobGathered, JobResult, ModeChanged
 from worker.pipeline.job_driver import JobDriver
-from worker.pipeline.job_tracks import BREATH
+from worker.pipeline.job_tracks import BREATH, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -69,7 +69,8 @@ class Bulk:
         self.book_policy, self._mode_policy = book, mode
         self._webhook_url = webhook_url
         self._notices = notices
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._reading = Reading(lambda: calls.unpublished, on_free=lambda: loop.call_soon(self.wake))
         self._lanes: dict[Lane, ModeChooser] = {}
         self._drivers: dict[Job, JobDriver] = {}
         self._tasks: dict[asyncio.Task[None], Lane | None] = {}
@@ -236,7 +237,7 @@ class Bulk:
             name = f"{self._topic}/{lane.partition}/{job.intent.first}-{job.intent.last}"
             address = self._address(lane.partition)
             driver = self._drivers[job] = JobDriver(
-                lane, book, ledger, job, self._means, name=name, webhook_url=address
+                lane, book, ledger, job, self._means, reading=self._reading, name=name, webhook_url=address
             )
             task = self._own.tasks.create_task(driver.run())
             self._start(lane, task)

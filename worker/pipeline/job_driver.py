@@ -3,13 +3,13 @@
 - A creation leaves only while the partition is ours, and after its intent was committed; questions and pages any time,
   but when the records are here: what comes of them is for all of the set.
 - Job calls go first through the gate: each is worth hundreds of tracks. They hold no slot.
-- A page is read only when the partition has room for its decisions.
+- A page is read only when its partition, and all together, have room for its decisions.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from worker.pipeline.facts import JobOutcome, Observe, Operation
     from worker.pipeline.gate import Gate
     from worker.pipeline.hearing import Hearing
+    from worker.pipeline.job_tracks import Reading
     from worker.pipeline.lane import Lane
     from worker.pipeline.outcomes import Outcomes
     from worker.pipeline.ports import JobAnalyst
@@ -76,13 +77,14 @@ class JobDriver:
         job: Job,
         means: Means,
         *,
+        reading: Reading,
         name: str,
         webhook_url: str | None,
     ) -> None:
         self.job = job
         self.tracks = JobTracks(lane, book, job, means.outcomes)
         self._lane, self._book, self._ledger = lane, book, ledger
-        self._means = means
+        self._means, self._reading = means, reading
         self._observe = means.observe
         self._name, self._webhook_url = name, webhook_url
         self._loop = asyncio.get_running_loop()
@@ -143,7 +145,8 @@ class JobDriver:
             case CallKind.ASK:
                 return self._book.is_here(self.job)
             case CallKind.READ:
-                return self._book.is_here(self.job) and self._ledger.count(State.FINISHED) < ROOM
+                has_room = self._ledger.count(State.FINISHED) < ROOM and self._reading.has_room(self.job)
+                return has_room and self._book.is_here(self.job)
             case None:
                 return False
 
@@ -158,24 +161,29 @@ class JobDriver:
     # Calls.
 
     async def _call(self) -> None:
-        kind, service = self.job.due, self._means.service
-        if kind is None:
-            return
+        kind = self.job.due
+        with self._reading.page(self.job) if kind is CallKind.READ else nullcontext():
+            turn = None if kind is None else await self._made(kind)
+        if turn is not None:
+            await self._follow(turn)
+
+    async def _made(self, kind: CallKind) -> Turn | None:
+        """Make the call that is due, in its turn; None where it is not due any more."""
+        service = self._means.service
         waited = await self._means.gate.wait(self.tracks.began_at, first=True)
         if waited:
             self._observe(QuotaWaited(_OPERATIONS[kind], waited))
         if self._lane.sealed or self.job.due is not kind or self._pause() is not None:  # it has waited for quota
-            return
+            return None
         leave, started = service.start(), self._loop.time()
         self.job.call_started(service.counted(started))
         try:
-            turn = await (self._read(leave, started) if kind is CallKind.READ else self._ask(kind, leave, started))
+            return await (self._read(leave, started) if kind is CallKind.READ else self._ask(kind, leave, started))
         except asyncio.CancelledError:
             self.job.call_dropped()
             raise
         finally:
             service.ended(leave, self._loop.time())
-        await self._follow(turn)
 
     async def _ask(self, kind: CallKind, leave: Leave, started: float) -> Turn:
         intent, analyst = self.job.intent, self._means.analyst

@@ -6,17 +6,18 @@ The event loop is never held for long: whatever goes over all tracks of a job pa
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.domain.analysis import Analysis, AnalysisStatus
-from worker.domain.jobs import JobItem
+from worker.domain.jobs import MAX_PER_PAGE, JobItem
 from worker.domain.submission import Unreadable
 from worker.flow.entry import Stage
 from worker.flow.job_intent import item_id, offset_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
     from worker.domain.decider import Decided
@@ -27,6 +28,35 @@ if TYPE_CHECKING:
     from worker.pipeline.outcomes import Outcomes
 
 BREATH = 100  # tracks between two turns of the event loop
+ROOM_OF_ALL = 8192  # decisions of all partitions that may wait for their commit, a page under way counted as whole
+
+
+class Reading:
+    """Who reads a page now, of all jobs. `on_free` is called when one has been read.
+
+    Without a bound of all, the pages of many jobs fill the memory, and hold up the commits that would free it.
+    """
+
+    def __init__(self, unpublished: Callable[[], int], on_free: Callable[[], object]) -> None:
+        self._unpublished, self._on_free = unpublished, on_free
+        self._jobs: set[Job] = set()
+
+    def __repr__(self) -> str:
+        return f"<Reading pages={len(self._jobs)}>"
+
+    def has_room(self, job: Job) -> bool:
+        """Whether this job may read a page now, or does so."""
+        return job in self._jobs or self._unpublished() + len(self._jobs) * MAX_PER_PAGE < ROOM_OF_ALL
+
+    @contextmanager
+    def page(self, job: Job) -> Iterator[None]:
+        """Take the room of one page for as long as the block runs."""
+        self._jobs.add(job)
+        try:
+            yield
+        finally:
+            self._jobs.discard(job)
+            self._on_free()
 
 
 class JobTracks:
