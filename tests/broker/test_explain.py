@@ -78,7 +78,7 @@ async def test_workers_that_run_and_what_is_left_when_they_are_killed(stage: Set
             worker.process.kill()
         code, text, err = await said(scene, first, f"--partition={partition}")
         assert (code, "no worker answers" in err) == (3, True)
-        assert f"watermark  {found['watermark']}: all below is decided and published" in text
+        assert f"watermark  {mine[partition]['watermark']}: all below is decided and published" in text
         assert holder["job_id"] in text
         code, text, err = await said(scene, first, "--from-kafka", "--json")
         stored = orjson.loads(text)
