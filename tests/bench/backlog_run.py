@@ -61,7 +61,8 @@ class Surroundings:
         fixed = {
             "RATE_LIMIT_PER_MINUTE": f"{self.per_minute * self.scale:.0f}",
             "BULK_MAX_WAIT_SECONDS": f"{self.max_wait_seconds:g}",
-            "HS_TIMEOUT_SECONDS": "120",  # the stage's own is for analyses that are quick
+            # The stage's own is for analyses that are quick; above the deadline it would be refused.
+            "HS_TIMEOUT_SECONDS": f"{min(120.0, SECONDS['RECORD_DEADLINE_SECONDS'] / self.scale):g}",
             "MAX_CONCURRENCY": "64",
             "COMMIT_INTERVAL_SECONDS": "0.2",
             "KAFKA_SESSION_TIMEOUT_SECONDS": "10",
