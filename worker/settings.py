@@ -171,7 +171,7 @@ class Settings(BaseModel):
     dead_letter_stop_consecutive: Annotated[int, Field(ge=0)] = 50
     """A partition stops after so many dead letters in a row. 0: never."""
     max_buffered_records: Count = 10_000
-    """Records in memory at most, over all partitions."""
+    """Records in memory at most, over all partitions; where they may go in jobs, a whole job's in each all the same."""
     max_buffered_bytes: Annotated[ByteSize, Field(ge=1024 * 1024)] = ByteSize(64 * 1024 * 1024)
     """Bytes of records in memory at most, over all partitions. Units such as 64MiB are understood."""
     rebalance_drain_seconds: Seconds = 60.0
