@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from tests.adapters.humanstandard_scene import KEY, simulated
+from tests.adapters.humanstandard_scene import BODIES, KEY, simulated
 from worker.adapters.humanstandard import HumanStandardJobs
 from worker.domain.jobs import JobItem, JobState, TrackResult, UnreadableResult
 from worker.flow.faults import FaultKind
@@ -55,23 +55,6 @@ def fault(found: JobReply | PageEnd | Reply) -> Fault:
     return result
 
 
-BEFORE = [
-    (Trouble.KEY_REVOKED, FaultKind.KEY_REFUSED, "401 unauthorized"),
-    (Trouble.DROP_BEFORE_ACCEPT, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
-    (Trouble.CDN_REFUSED, FaultKind.CDN_REFUSED, "403 error code: 1010"),
-    (Trouble.REDIRECT, FaultKind.MISCONFIGURED, "302"),
-    (Trouble.ERROR_500, FaultKind.SERVER_ERROR, "500 internal_error"),
-    (Trouble.ERROR_502_HTML, FaultKind.SERVER_ERROR, "502"),
-    (Trouble.ERROR_503, FaultKind.UNAVAILABLE, "503 unavailable"),
-    (Trouble.ERROR_504_HTML, FaultKind.SERVER_ERROR, "504"),
-    (Trouble.THROTTLE, FaultKind.THROTTLED, "429 rate_limit_exceeded"),
-]
-BODIES = [
-    (Trouble.NOT_JSON, FaultKind.NOT_JSON, "200 not JSON"),
-    (Trouble.UNKNOWN_SHAPE, FaultKind.PROTOCOL_ERROR, "unknown shape: data, ok"),
-    (Trouble.CUT_BODY, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
-    (Trouble.OVERSIZED_BODY, FaultKind.PROTOCOL_ERROR, "200 body too long"),
-]
 AFTER = [
     (Trouble.DROP_AFTER_ACCEPT, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
     (Trouble.ERROR_504_AFTER_ACCEPT, FaultKind.SERVER_ERROR, "504"),

@@ -8,12 +8,32 @@ from typing import Any, Literal
 
 from worker.adapters.humanstandard import AiohttpTransport, HumanStandard
 from worker.domain.submission import TrackSubmitted
+from worker.flow.faults import FaultKind
 from worker.flow.replies import Accepted, Fault, Finished, Reply
-from worker.sandbox.api import SimulatedApi, SimulationConfig
+from worker.sandbox.api import SimulatedApi, SimulationConfig, Trouble
 
 KEY = "sandbox-key"
 URL = "https://cdn.example/track-17.mp3?token=secret-of-the-label"
 BOTH: list[Literal[1, 2]] = [1, 2]
+# What the API or the network does, the fault that comes of it, and what its detail says: before a scan is taken, and
+# where the answer to one is spoiled.
+BEFORE = [
+    (Trouble.KEY_REVOKED, FaultKind.KEY_REFUSED, "401 unauthorized"),
+    (Trouble.DROP_BEFORE_ACCEPT, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
+    (Trouble.CDN_REFUSED, FaultKind.CDN_REFUSED, "403 error code: 1010"),
+    (Trouble.REDIRECT, FaultKind.MISCONFIGURED, "302"),
+    (Trouble.ERROR_500, FaultKind.SERVER_ERROR, "500 internal_error"),
+    (Trouble.ERROR_502_HTML, FaultKind.SERVER_ERROR, "502"),
+    (Trouble.ERROR_503, FaultKind.UNAVAILABLE, "503 unavailable"),
+    (Trouble.ERROR_504_HTML, FaultKind.SERVER_ERROR, "504"),
+    (Trouble.THROTTLE, FaultKind.THROTTLED, "429 rate_limit_exceeded"),
+]
+BODIES = [
+    (Trouble.NOT_JSON, FaultKind.NOT_JSON, "200 not JSON"),
+    (Trouble.UNKNOWN_SHAPE, FaultKind.PROTOCOL_ERROR, "unknown shape: data, ok"),
+    (Trouble.CUT_BODY, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
+    (Trouble.OVERSIZED_BODY, FaultKind.PROTOCOL_ERROR, "200 body too long"),
+]
 
 
 def client(base: str, generation: Literal[1, 2] = 1, *, key: str = KEY, seconds: float = 5.0) -> HumanStandard:

@@ -9,7 +9,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from tests.adapters.humanstandard_scene import BOTH, KEY, client, fault, outcome, simulated, track
+from tests.adapters.humanstandard_scene import BEFORE, BODIES, BOTH, KEY, client, fault, outcome, simulated, track
 from worker.adapters.humanstandard import HumanStandard
 from worker.domain.analysis import AnalysisStatus, TierValue
 from worker.domain.submission import TrackSubmitted
@@ -71,25 +71,6 @@ async def test_an_unknown_job_and_a_strange_one_are_told_apart() -> None:
         for strange in ("", ".", "..", "x" * 257):
             assert fault(await analyst.poll(strange)).kind is FaultKind.PROTOCOL_ERROR
         assert api.ledger.requests == {"status": 1}
-
-
-BEFORE = [
-    (Trouble.KEY_REVOKED, FaultKind.KEY_REFUSED, "401 unauthorized"),
-    (Trouble.DROP_BEFORE_ACCEPT, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
-    (Trouble.CDN_REFUSED, FaultKind.CDN_REFUSED, "403 error code: 1010"),
-    (Trouble.REDIRECT, FaultKind.MISCONFIGURED, "302"),
-    (Trouble.ERROR_500, FaultKind.SERVER_ERROR, "500 internal_error"),
-    (Trouble.ERROR_502_HTML, FaultKind.SERVER_ERROR, "502"),
-    (Trouble.ERROR_503, FaultKind.UNAVAILABLE, "503 unavailable"),
-    (Trouble.ERROR_504_HTML, FaultKind.SERVER_ERROR, "504"),
-    (Trouble.THROTTLE, FaultKind.THROTTLED, "429 rate_limit_exceeded"),
-]
-BODIES = [
-    (Trouble.NOT_JSON, FaultKind.NOT_JSON, "200 not JSON"),
-    (Trouble.UNKNOWN_SHAPE, FaultKind.PROTOCOL_ERROR, "unknown shape: data, ok"),
-    (Trouble.CUT_BODY, FaultKind.OUTCOME_UNKNOWN, "ReadError"),
-    (Trouble.OVERSIZED_BODY, FaultKind.PROTOCOL_ERROR, "200 body too long"),
-]
 
 
 @pytest.mark.parametrize("generation", BOTH)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adapters.humanstandard_job_scene import AFTER, BEFORE, BODIES, created, fault, items, page, serving
-from tests.adapters.humanstandard_scene import client, simulated
+from tests.adapters.humanstandard_job_scene import AFTER, created, fault, items, page, serving
+from tests.adapters.humanstandard_scene import BEFORE, BODIES, client, simulated
 from worker.domain.analysis import AnalysisStatus, TierValue
 from worker.domain.jobs import JobItem, JobState, JobStatus, TrackResult
 from worker.flow.faults import FaultKind

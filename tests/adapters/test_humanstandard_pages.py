@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adapters.humanstandard_job_scene import BEFORE, created, fault, page, serving
+from tests.adapters.humanstandard_job_scene import created, fault, page, serving
+from tests.adapters.humanstandard_scene import BEFORE
 from worker.domain.jobs import JobItem, JobState, ResultFlaw, TrackResult, UnreadableResult
 from worker.flow.faults import FaultKind
 from worker.flow.job_replies import PageEnd

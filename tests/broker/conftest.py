@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.broker.kafka import KafkaCluster
 from tests.broker.scene import Scene, scene
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.broker.kafka import KafkaCluster
 
 SetStage = Callable[..., AbstractAsyncContextManager[Scene]]
 
@@ -24,3 +26,14 @@ def stage(cluster: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest)
     """Give a test its scene, under the test's own name; the arguments are those of `scene`."""
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
     return partial(scene, cluster, tmp_path, name.removeprefix("test-"))
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A broker behind a proxy, started once for the tests of a module."""
+    kafka = KafkaCluster(tmp_path_factory.mktemp("proxied"), proxied=True)
+    try:
+        asyncio.run(kafka.start())
+        yield kafka
+    finally:
+        kafka.stop()

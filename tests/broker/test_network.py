@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.broker.kafka import KafkaCluster
 from tests.broker.line import Way
 from tests.broker.scene import Scene, scene
 from tests.broker.traffic import tracks
@@ -16,27 +15,17 @@ from tests.broker.waiting import wait_until
 from tests.broker.wire import END_TXN, PRODUCE, TXN_OFFSET_COMMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.broker.drive import WorkerProcess
+    from tests.broker.kafka import KafkaCluster
     from tests.broker.proxy import FaultProxy
 
 pytestmark = pytest.mark.broker
 SEED = 20261003
 EVENTS = 300
 TRANSACTION_SECONDS = 3
-
-
-@pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    """A broker behind a proxy, started once."""
-    kafka = KafkaCluster(tmp_path_factory.mktemp("proxied"), proxied=True)
-    try:
-        asyncio.run(kafka.start())
-        yield kafka
-    finally:
-        kafka.stop()
 
 
 @asynccontextmanager

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.broker.kafka import KafkaCluster
 from tests.broker.scene import scene
 from tests.broker.traffic import tracks
 from tests.broker.waiting import wait_until
 from tests.broker.wire import JOIN_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.broker.conftest import SetStage
+    from tests.broker.kafka import KafkaCluster
 
 pytestmark = pytest.mark.broker
 SEED = 20261121
 EVENTS = 240
 SEAT = "seat-1"
-
-
-@pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    """A broker behind a proxy, started once."""
-    kafka = KafkaCluster(tmp_path_factory.mktemp("proxied"), proxied=True)
-    try:
-        asyncio.run(kafka.start())
-        yield kafka
-    finally:
-        kafka.stop()
 
 
 async def test_two_processes_on_one_seat_do_not_fight_for_ever(stage: SetStage) -> None:

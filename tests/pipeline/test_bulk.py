@@ -201,3 +201,18 @@ async def test_in_direct_mode_jobs_that_are_open_are_worked_off_and_no_new_ones_
     assert scene.jobs is not None
     assert scene.jobs.sizes == [100, 100]
     assert len(scene.analyst.purchases) == 50
+
+
+@virtual
+async def test_where_there_are_no_jobs_any_more_the_tracks_of_open_ones_go_one_by_one() -> None:
+    """Another generation of the API, say: nobody can ask for the job, and nothing waits for it for ever."""
+    scene = bulk_scene(tracks=50)
+    assert scene.jobs is not None
+    jobs, first = scene.jobs, scene.worker()
+    await until(lambda: bool(scene.broker.committed) and bool(scene.point().intents) and bool(jobs.purchases))
+    await scene.crash(first)
+    scene.jobs = None
+    scene.worker()
+    await scene.decided()
+    assert set(scene.analyst.purchases.values()) == set(jobs.purchases.values()) == {1}
+    assert len(scene.analyst.purchases) == 50

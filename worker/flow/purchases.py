@@ -38,11 +38,6 @@ class Purchases:
         return self._job_bytes + self._intents_bytes
 
     @property
-    def has_jobs(self) -> bool:
-        """Whether any job of a single track is known."""
-        return self._job_bytes > 0
-
-    @property
     def intents(self) -> tuple[Intent, ...]:
         """What is meant to become of which sets of tracks."""
         return self._intents

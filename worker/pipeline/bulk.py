@@ -22,7 +22,7 @@ from worker.flow.mode import Mode, ModeChooser, ModeSetting, direct_rate
 from worker.pipeline.ending import Group
 from worker.pipeline.facts import JobGathered, JobResult, ModeChanged
 from worker.pipeline.job_driver import JobDriver
-from worker.pipeline.job_tracks import BREATH, Reading
+from worker.pipeline.job_tracks import Reading, breathe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -71,7 +71,7 @@ class Bulk:
         self._notices = notices
         self._loop = loop = asyncio.get_running_loop()
         self._reading = Reading(lambda: calls.unpublished, on_free=lambda: loop.call_soon(self.wake))
-        self._lanes: dict[Lane, ModeChooser] = {}
+        self._lanes: list[Lane] = []
         self._drivers: dict[Job, JobDriver] = {}
         self._tasks: dict[asyncio.Task[None], Lane | None] = {}
         self._own = Group()
@@ -109,13 +109,14 @@ class Bulk:
     def join(self, lane: Lane) -> None:
         """Look after this lane from now on."""
         before = self._owned
-        self._lanes[lane] = lane.chooser = ModeChooser(self._mode_policy, self._means.job_time)
+        lane.chooser = ModeChooser(self._mode_policy, self._means.job_time)
+        self._lanes.append(lane)
         self._follow(before)
 
     def leave(self, lane: Lane) -> None:
         """Forget a sealed lane."""
         before = self._owned
-        del self._lanes[lane]
+        self._lanes.remove(lane)
         self._follow(before)
         for task in [task for task, owner in self._tasks.items() if owner is lane]:
             task.cancel()
@@ -142,8 +143,7 @@ class Bulk:
         while True:
             for number, (partition, body) in enumerate(await notices.fetch(), 1):
                 self.notice(partition, body)
-                if number % BREATH == 0:
-                    await asyncio.sleep(0)
+                await breathe(number)
 
     def wake(self) -> None:
         """Something may have changed: do what is due. A fault of our own ends the group, whoever has called us."""
@@ -151,7 +151,8 @@ class Bulk:
             self._do_what_is_due()
 
     def _do_what_is_due(self) -> None:
-        for lane, chooser in list(self._lanes.items()):
+        direct_per_second = self._direct_rate()
+        for lane in list(self._lanes):
             if lane.ledger is None or lane.book is None or lane.sealed:
                 continue
             for job in lane.book.swept():
@@ -160,18 +161,21 @@ class Bulk:
             for job in lane.book.jobs:
                 self._drive(lane, lane.book, lane.ledger, job)
             if lane.may_start:
-                self._choose(lane, lane.ledger, chooser)
+                self._choose(lane, lane.ledger, direct_per_second)
                 self._gather(lane, lane.book)
                 if lane.book.unblock():
                     self._loop.call_soon(self._calls.wake)
 
     # Which way.
 
-    def _choose(self, lane: Lane, ledger: Ledger, chooser: ModeChooser) -> None:
+    def _choose(self, lane: Lane, ledger: Ledger, direct_per_second: float) -> None:
+        chooser = lane.chooser
+        if chooser is None:
+            return
         waiting = ledger.count(State.READY) + ledger.count(State.BLOCKED)
         end = self._source.end(lane.partition)
         waiting += max(0, end - ledger.next_offset) if end is not None else 0
-        mode = chooser.decide(self._loop.time(), waiting, self._direct_rate())
+        mode = chooser.decide(self._loop.time(), waiting, direct_per_second)
         if mode is not lane.mode:
             lane.mode = mode
             self._means.observe(ModeChanged(lane.partition, mode.value, waiting, chooser.estimate_seconds))
@@ -206,8 +210,7 @@ class Bulk:
                     lane.saw(readable=entry.is_event)
                 if not entry.is_event:
                     book.leave_alone(entry)
-                if number % BREATH == 0:
-                    await asyncio.sleep(0)
+                await breathe(number)
         finally:
             self._looking.discard(lane)
         if lane.may_start and lane.mode is Mode.BULK:

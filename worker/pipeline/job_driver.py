@@ -21,7 +21,7 @@ from worker.flow.job_intent import key_text
 from worker.flow.job_replies import JobReply, PageEnd
 from worker.flow.replies import Fault
 from worker.pipeline.facts import BoughtAgain, JobAccepted, JobEnded, JobResult, QuotaWaited
-from worker.pipeline.job_tracks import BREATH, JobTracks
+from worker.pipeline.job_tracks import JobTracks, breathe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,8 +223,7 @@ class JobDriver:
                     continue
                 self._take(record)
                 number += 1
-                if number % BREATH == 0:
-                    await asyncio.sleep(0)
+                await breathe(number)
         closed = self._heed(CallKind.READ, end.fault, end, leave, started)
         turn = job.page_read(end, len(self.tracks.left()), self._loop.time(), self._means.chance())
         return (job.closed_the_gate() or turn) if closed else turn

@@ -85,7 +85,7 @@ class JobTracks:
             else:
                 name = item_id(self._lane.partition, entry.record.offset)
                 items.append(JobItem(name, track.url, track.file_id, {"item_id": track.item_id}))
-            await _breathe(number)
+            await breathe(number)
         return items
 
     def settle(
@@ -112,7 +112,7 @@ class JobTracks:
         for number, entry in enumerate(entries, 1):
             if self._book.track(self._job, entry.record.offset) is entry:
                 self._settle(entry, Analysis(status, error=detail, job_id=self._job.intent.job_id))
-            await _breathe(number)
+            await breathe(number)
 
     def _settle(self, entry: Entry, analysis: Analysis) -> None:
         if self._book.is_first(entry):
@@ -137,6 +137,7 @@ class JobTracks:
         )
 
 
-async def _breathe(number: int) -> None:
+async def breathe(number: int) -> None:
+    """Give the event loop a turn after every `BREATH` tracks; `number` counts them from 1."""
     if number % BREATH == 0:
         await asyncio.sleep(0)
