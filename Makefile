@@ -103,7 +103,7 @@ sbom: tools ## what is in the image, as CycloneDX: build/sbom.cdx.json
 
 lock: setup ## resolve the dependencies anew (needs uv in .venv)
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) --output-file requirements.txt
+	$(LOCK) --extra tracing --output-file requirements.txt
 	$(LOCK) --all-extras --output-file requirements-dev.txt
 	$(subst pyproject.toml,--group deploy,$(LOCK)) --constraint requirements-dev.txt --output-file requirements-deploy.txt
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'])" | \

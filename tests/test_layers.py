@@ -34,8 +34,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "worker.settings": ("worker.settings_checks",),
     "worker.policy_commands": ("worker.domain",),
     "worker.app": (
-        *("worker.app_bulk", "worker.domain", "worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
+        *("worker.app_bulk", "worker.app_telemetry", "worker.domain", "worker.flow", "worker.pipeline"),
+        *("worker.adapters", "worker.settings"),
     ),
+    "worker.app_telemetry": ("worker.domain", "worker.pipeline", "worker.adapters", "worker.settings"),
     "worker.app_bulk": ("worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
     "worker.operations": ("worker.app", "worker.domain", "worker.flow", "worker.adapters", "worker.settings"),
     "worker.replay_arguments": ("worker.domain",),

@@ -22,9 +22,9 @@ from worker.adapters.kafka import tokens
 from worker.adapters.kafka.connection import Connection
 from worker.adapters.kafka.publisher import IdempotentPublisher, TransactionalPublisher
 from worker.adapters.kafka.source import GroupConfig, KafkaSource
-from worker.adapters.telemetry import Telemetry
 from worker.adapters.web import OperatorServer
 from worker.app_bulk import bulk_of
+from worker.app_telemetry import telemetry_of, traces_of
 from worker.domain.decider import Decider, Topics
 from worker.domain.policies import BUILT_IN
 from worker.domain.policy_file import load
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 
     from aiokafka.abc import AbstractTokenProvider
 
+    from worker.adapters.telemetry import Telemetry
     from worker.domain.policy import Policy
     from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import Observe
-    from worker.pipeline.ports import Publisher
+    from worker.pipeline.ports import Publisher, Tracer
     from worker.settings import Settings
 
 USER_AGENT = f"track-intake/{__version__}"  # the CDN refuses calls without a real one
@@ -78,9 +79,12 @@ async def _run(settings: Settings, decider: Decider) -> int:
     def explain(only: int | None) -> Explanation | None:
         return worker.explanation(only) if worker is not None else None
 
-    telemetry = Telemetry(status, __version__, settings.log_level, settings.log_format, policies=_policies_of(decider))
+    traces = traces_of(settings)
+    telemetry = telemetry_of(settings, status, decider, traces)
     telemetry.take_over_library_logs()
     async with AsyncExitStack() as stack:
+        if traces is not None:
+            stack.push_async_callback(traces.close)
         server = OperatorServer(
             settings.http_host,
             settings.http_port,
@@ -96,7 +100,7 @@ async def _run(settings: Settings, decider: Decider) -> int:
         stack.push_async_callback(analyst.close)
         source = KafkaSource(connection_of(settings), _group_of(settings))
         stack.push_async_callback(source.stop)
-        calls = _calls_of(settings, analyst, decider, telemetry)
+        calls = _calls_of(settings, analyst, decider, telemetry, traces)
         bulk = await bulk_of(
             settings,
             connection_of(settings),
@@ -154,11 +158,6 @@ def _add(policies: dict[str, Policy], path: str | Path) -> str:
         policy = load(file.read(), source=str(path))
     policies[policy.name] = policy
     return policy.name
-
-
-def _policies_of(decider: Decider) -> tuple[tuple[str, str, str], ...]:
-    names = sorted(decider.policies.items())
-    return tuple((name, each.digest, str(name == decider.default).lower()) for name, each in names)
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -246,7 +245,9 @@ def _publishers_of(settings: Settings, source: KafkaSource) -> Callable[[int], P
     )
 
 
-def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, observe: Observe) -> Calls:
+def _calls_of(
+    settings: Settings, analyst: HumanStandard, decider: Decider, observe: Observe, tracer: Tracer | None
+) -> Calls:
     return Calls(
         analyst=analyst,
         decider=decider,
@@ -267,6 +268,7 @@ def _calls_of(settings: Settings, analyst: HumanStandard, decider: Decider, obse
         observe=observe,
         wall=partial(datetime.now, UTC),
         chance=random.random,
+        tracer=tracer,
     )
 
 

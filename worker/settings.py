@@ -25,7 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
-from worker.settings_checks import broken_rules, expected, importable, plain_http_url, split_commas
+from worker.settings_checks import broken_rules, expected, importable, plain_http_url, split_commas, with_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -193,6 +193,8 @@ class Settings(BaseModel):
     """Address for webhooks."""
     webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8081
     """Port for them, never that of HTTP_PORT: it is open to the world. 0: any free one, which is logged."""
+    tracing: Annotated[bool, AfterValidator(with_tracing)] = False
+    """true: spans go out by OTLP over HTTP. OTEL_EXPORTER_OTLP_ENDPOINT and the SDK's other variables say where to."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
     """Least severe log line that is written."""
     log_format: Annotated[Literal["json", "console"], Lower] = "json"

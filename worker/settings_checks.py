@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,13 @@ def importable(value: str) -> str:
     return value
 
 
+def with_tracing(value: bool) -> bool:
+    """Accept true only where the SDK is there."""
+    if value and importlib.util.find_spec("opentelemetry") is None:
+        raise ValueError(_TRACING)
+    return value
+
+
 def split_commas(value: object) -> object:
     """Read "a, b" as two values; leave what is no string as it is."""
     if not isinstance(value, str):
@@ -64,6 +72,7 @@ def expected(error: ErrorDetails) -> str:
 _BYTES = "expected bytes, such as 67108864 or 64MiB"
 _FACTORY = "expected module:function that can be imported"
 _SERVERS = "expected host:port, comma separated"
+_TRACING = "true needs OpenTelemetry: pip install 'track-intake[tracing]' (the image has it)"
 _TOPIC = "expected a topic's name: up to 249 letters, digits, dots, dashes and underscores"
 _URL = "expected an http or https address without user, password, query and fragment"
 

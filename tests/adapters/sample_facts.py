@@ -6,9 +6,11 @@ import io
 from types import MappingProxyType
 
 from worker.adapters.telemetry import Telemetry
+from worker.domain.trace import TraceContext
 from worker.pipeline import facts as f
 from worker.pipeline.statuses import LaneStatus, QuotaStatus, WorkerStatus
 
+TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 LANE = LaneStatus(
     topic="track-submitted",
     partition=3,
@@ -34,6 +36,7 @@ LANE = LaneStatus(
     bulk_above_seconds=450.0,
     jobs=2,
     oldest_job_seconds=321.5,
+    paused_by="buffer_full",
 )
 QUOTA = QuotaStatus(
     60, 0.25, 15.0, 14.5, 3, 1.5, api_limit=60, api_remaining=17, api_reset_seconds=12, retries_left=7.5
@@ -57,14 +60,15 @@ DECIDED = f.TrackDecided(
     attempts=2,
     analysis_seconds=45.5,
     queued_seconds=0.25,
+    trace=TRACE,
 )
 FACTS: tuple[f.Fact, ...] = (
     f.RecordsReceived(3, 10, 2000),
-    f.CallFinished("submit", "throttled", 0.2),
-    f.CallFinished("submit", "accepted", 0.25),
-    f.CallFinished("poll", "finished", 0.5),
-    f.QuotaWaited("poll", 1.25),
-    f.RetryScheduled(3, 101, "throttled", 1, 2.0),
+    f.CallFinished("submit", "throttled", 0.2, 3, 101, TRACE),
+    f.CallFinished("submit", "accepted", 0.25, 3, 101, TRACE),
+    f.CallFinished("poll", "finished", 0.5, 3, 101, TRACE),
+    f.QuotaWaited("poll", 1.25, 3, 101, TRACE),
+    f.RetryScheduled(3, 101, "id-101", "throttled", 1, 2.0, TRACE),
     f.BoughtAgain(3, 101, "outcome_unknown"),
     f.BoughtAgain(3, 200, "job_failed", 5000),
     f.JobGathered(3, 200, 10_199, 9990, 30.5),
@@ -80,7 +84,7 @@ FACTS: tuple[f.Fact, ...] = (
     f.PartitionStopped(3, 51, 100, 7),
     f.CommitFinished(3, "committed", 7, 0.036),
     f.CommitFinished(3, "fenced", 9, 0.1, "ProducerFenced"),
-    f.TracksCommitted(3, (2**60,)),  # of the future
+    f.TracksCommitted(3, (2**60,), (TRACE,), 0.04),  # of the future
     f.RebalanceFinished(2, 3, 1, 0.4),
     f.LaneSealed(3, "moved", 2),
     f.AdmissionHeld("key_refused", "401"),

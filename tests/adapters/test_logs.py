@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.adapters.sample_facts import DECIDED, FACTS, telemetry
+from tests.adapters.sample_facts import DECIDED, FACTS, TRACE, telemetry
 from worker.adapters.telemetry.logs import EVENTS, MASK, LibraryMessages, scrub
 from worker.pipeline import facts as f
 
@@ -30,7 +31,15 @@ def test_a_decided_track_is_one_line_with_every_field() -> None:
     (line,) = lines(stream)
     assert line.pop("timestamp").endswith("Z")
     assert (line.pop("event"), line.pop("level")) == ("track_decided", "info")
-    assert line == {name: getattr(DECIDED, name) for name in f.TrackDecided.__dataclass_fields__}
+    plain = f.TrackDecided.__dataclass_fields__.keys() - {"trace", "job_trace"}
+    assert line == {name: getattr(DECIDED, name) for name in plain} | {"trace_id": TRACE.trace_id}
+
+
+def test_a_line_names_no_trace_where_nobody_traces() -> None:
+    told, stream = telemetry("info")
+    told(replace(DECIDED, trace=None))
+    (line,) = lines(stream)
+    assert "trace_id" not in line
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, get_args
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from tests.adapters.sample_facts import DECIDED, FACTS, STATUS, telemetry
+from tests.adapters.sample_facts import DECIDED, FACTS, LANE, STATUS, telemetry
 from worker.adapters.telemetry.catalogue import CATALOGUE, PER_PARTITION, PREFIX
 from worker.adapters.telemetry.logs import EVENTS
 from worker.adapters.telemetry.metrics import Infos, Metrics
+from worker.domain.analysis import Tier, TierValue
 from worker.flow.faults import FAULTS, FaultKind
 from worker.pipeline import facts as f
-from worker.pipeline.statuses import LaneStatus
+from worker.pipeline.explanation import WaitsFor
+from worker.pipeline.statuses import LaneStatus, PausedBy
 
 if TYPE_CHECKING:
     from worker.adapters.telemetry import Telemetry
+    from worker.pipeline.statuses import WorkerStatus
 
 
 def samples(told: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -65,9 +69,9 @@ def test_each_fact_adds_to_its_metrics_and_to_no_other() -> None:
         ("mode_changes_total", ("bulk",)): 1,
         ("decisions_total", ("approve", "two-tier", "none", "track-approve")): 1,
         ("analyses_total", ("success",)): 1,
-        ("tier_outcomes_total", ("press_safe", "not_evaluated")): 1,
-        ("tier_outcomes_total", ("human_safe", "human")): 1,
-        ("tier_outcomes_total", ("recall", "human")): 1,
+        ("tier_outcomes_total", ("two-tier", "press_safe", "not_evaluated")): 1,
+        ("tier_outcomes_total", ("two-tier", "human_safe", "human")): 1,
+        ("tier_outcomes_total", ("two-tier", "recall", "human")): 1,
         ("track_attempts_sum", ()): 2,
         ("analysis_duration_seconds_sum", ()): 45.5,
         ("queue_wait_seconds_sum", ()): 0.25,
@@ -124,7 +128,8 @@ def test_names_are_unique_and_say_what_to_do() -> None:
 
 
 def test_every_number_of_a_lane_is_shown() -> None:
-    said_elsewhere = {"publish_error"}  # a text: /readyz and /status have it
+    # Texts: /readyz and /status have one, the worker's partitions_paused counts the other.
+    said_elsewhere = {"publish_error", "paused_by"}
     assert {"topic", "partition", *PER_PARTITION} | said_elsewhere == set(LaneStatus.__dataclass_fields__)
 
 
@@ -151,6 +156,43 @@ def test_the_gauges_are_the_status_at_the_scrape() -> None:
     assert found["build_info", ("9.9",)] == 1
 
 
+def paused(status: WorkerStatus) -> dict[str, float]:
+    found = samples(telemetry(status=status)[0])
+    return {labels[0]: value for (name, labels), value in found.items() if name == "partitions_paused"}
+
+
+def test_every_partition_that_stands_counts_once_and_every_reason_is_there() -> None:
+    none = dict.fromkeys(get_args(PausedBy), 0.0)
+    lanes = [LaneStatus("track-submitted", number, paused_by=why) for number, why in enumerate(get_args(PausedBy) * 2)]
+    flowing = LaneStatus("track-submitted", 99, paused_by=None)
+    assert paused(replace(STATUS, lanes=(*lanes, flowing))) == dict.fromkeys(none, 2.0)
+    assert paused(replace(STATUS, lanes=(flowing,))) == none
+    assert paused(replace(STATUS, lanes=(LANE, LANE, flowing))) == none | {"buffer_full": 2}
+    assert paused(replace(STATUS, state="draining", lanes=(LANE, flowing))) == none | {"draining": 2}
+
+
+def test_the_reasons_are_those_of_explain_and_the_readme_names_each() -> None:
+    assert set(get_args(PausedBy)) <= set(WaitsFor)
+    [said] = [metric.meaning for metric in CATALOGUE if metric.name == "partitions_paused"]
+    assert all(why in said for why in get_args(PausedBy))
+
+
+def test_what_the_tiers_say_begins_at_zero_for_every_loaded_policy() -> None:
+    metrics = Metrics(lambda: STATUS, Infos("9.9", (("one", "a", "true"), ("two", "b", "false"))))
+    text = metrics.exposition("")[0].decode()
+    for policy, tier, value in product(("one", "two"), Tier, TierValue):
+        assert f'{PREFIX}tier_outcomes_total{{policy="{policy}",tier="{tier}",value="{value}"}} 0.0' in text
+
+
+def test_a_call_of_45_seconds_is_told_from_one_of_50() -> None:
+    """Classic buckets tell a quantile no closer than the bucket that it falls into."""
+    bounds = {metric.name: metric.buckets for metric in CATALOGUE if metric.buckets}
+    for name in ("api_call_duration_seconds", "analysis_duration_seconds"):
+        near = [bound for bound in bounds[name] if 30 <= bound <= 60]
+        assert (near[0], near[-1]) == (30, 60), name
+        assert all(above - below <= 5 for below, above in pairwise(near)), name
+
+
 def test_the_jobs_of_a_partition_are_shown_as_they_stand() -> None:
     found, lane = samples(telemetry()[0]), ("3", "track-submitted")
     assert found["partition_bulk", lane] == 1
@@ -175,14 +217,14 @@ def test_every_kind_of_submission_that_was_taken_is_bought_and_no_poll_is() -> N
     outcomes = ("finished", "accepted", "running", *(kind.value for kind in FaultKind))
     for outcome in outcomes:
         for operation in get_args(f.Operation):
-            told(f.CallFinished(operation, outcome, 0.1))
+            told(f.CallFinished(operation, outcome, 0.1, 3, 101))
     bought = {labels: value for (name, labels), value in samples(told).items() if name == "analyses_bought_total"}
     assert bought == {("direct",): 2, ("bulk",): 0}
 
 
 def test_a_track_is_as_old_as_its_own_timestamp_says_when_it_is_committed() -> None:
     metrics = Metrics(lambda: STATUS, Infos("9.9"), wall=lambda: 1000.0)
-    metrics(f.TracksCommitted(3, (999_500, 100_000, 2**60)))
+    metrics(f.TracksCommitted(3, (999_500, 100_000, 2**60), (None, None, None), 0.1))
     text = metrics.exposition("")[0].decode()
     assert f"{PREFIX}track_age_seconds_sum 900.5" in text
     counts = {float(bound): counted(text, bound) for bound in ("1.0", "600.0", "900.0", "+Inf")}

@@ -46,6 +46,7 @@ class Prometheus:
                 f"--config.file={home / 'prometheus.yaml'}",
                 f"--storage.tsdb.path={home / 'data'}",
                 f"--web.listen-address={LOOPBACK}:{self._port}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             home / "prometheus.log",
@@ -95,6 +96,12 @@ class Prometheus:
         for each in found["result"]:
             each["values"] = [(at, float(text)) for at, text in each["values"] if math.isfinite(float(text))]
         return [each for each in found["result"] if each["values"]]
+
+    async def exemplars(self, metric: str) -> set[str]:
+        """Trace ids that came with a metric, over all of the run."""
+        given: dict[str, str | float] = {"query": metric, "start": self.since, "end": time.time()}
+        found = await self._asked("/api/v1/query_exemplars", given)
+        return {exemplar["labels"]["trace_id"] for each in found for exemplar in each["exemplars"]}
 
     async def firing(self) -> set[str]:
         """Names of the alerts that fire now."""

@@ -20,7 +20,7 @@ import pytest
 
 from tests.broker.ports import LOOPBACK, free_ports
 from tests.broker.prometheus import RULES, Prometheus, hurried
-from tests.broker.traffic import DEAD_LETTER, EXPECTATION, Event, tracks
+from tests.broker.traffic import DEAD_LETTER, EXPECTATION, TRACE, Event, tracks
 from tests.broker.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ async def test_every_panel_has_data_in_traffic_with_faults(stage: SetStage, tmp_
             assert await prometheus.troubles() == []
             await provoke(fleet, prometheus)
             assert await without_data(prometheus) == []
+            _, trace_id, _, _ = TRACE.split("-")
+            assert await prometheus.exemplars("track_intake_track_age_seconds_bucket") == {trace_id}
         fleet.kill(DIRECT)
         await prometheus.fires("TrackIntakeNoWorker")
         fired = await prometheus.fired(began)

@@ -28,7 +28,7 @@ BESIDE_A_SECRET = {"KAFKA_SASL_USERNAME"}
 # What the templates set by themselves.
 SET_BY_THE_CHART = {
     *("KAFKA_GROUP_INSTANCE_ID", "KAFKA_SSL_CAFILE", "KAFKA_SSL_CERTFILE", "KAFKA_SSL_KEYFILE", "HS_CA_FILE"),
-    *("WEBHOOK_URL", "WEBHOOK_PORT"),
+    *("WEBHOOK_URL", "WEBHOOK_PORT", "TRACING"),
 }
 SOURCE = {
     "type": "object",

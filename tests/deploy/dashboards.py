@@ -7,6 +7,7 @@ Grafana reads. test_dashboards.py compares the files with what would be made, an
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,12 @@ PLACE = Path(__file__).parents[2] / "deploy" / "dashboards"
 BOARDS = (INTAKE, WORKER, BULK)
 HEIGHTS = {"number": 4}
 USUAL_HEIGHT = 8
+EXEMPLARS = re.compile(r"_duration_seconds_bucket|_wait_seconds_bucket|_age_seconds_bucket")  # dots that lead to traces
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # Name, label, and the query for its values. Each asks for what the ones before it choose.
 VARIABLES = (
     ("job", "Job", f"label_values({PREFIX}build_info, job)"),
-    ("instance", "Worker", f'label_values({PREFIX}build_info{{job=~"$job"}}, instance)'),
+    ("instance", "Instance", f'label_values({PREFIX}build_info{{job=~"$job"}}, instance)'),
     ("topic", "Topic", f'label_values({PREFIX}partition_queued{{job=~"$job", instance=~"$instance"}}, topic)'),
 )
 
@@ -113,7 +115,9 @@ def _thresholds(warn_above: float | None) -> Any:
 
 def _target(query: Query, ref: str, *, instant: bool) -> Any:
     made = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref).datasource(SOURCE)
-    return made.instant() if instant else made.range()
+    if instant:
+        return made.instant()
+    return made.range().exemplar(EXEMPLARS.search(query.expr) is not None)
 
 
 def differences(place: Path = PLACE) -> dict[Path, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,6 +47,18 @@ def test_every_alert_says_what_it_is_and_where_to_read_on(name: str) -> None:
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     assert page == "README.md"
     assert anchor in anchors()
+
+
+def test_the_documented_command_gives_every_alert_a_link() -> None:
+    [command] = re.findall(r"^    (sed .*)$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    done = subprocess.run(
+        shlex.split(command), cwd=DEPLOY.parent, capture_output=True, text=True, check=True, timeout=10
+    )
+    rules = [rule for group in yaml.safe_load(done.stdout)["groups"] for rule in group["rules"]]
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert links.keys() == ALERTING.keys()
+    for name, link in links.items():
+        assert link == f"https://git.example/track-intake/{ALERTING[name]['annotations']['runbook_url']}"
 
 
 def test_the_readme_says_of_every_alert_what_to_do() -> None:

@@ -99,6 +99,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"webhook": {"enabled": True}, "secrets": LEAST["secrets"] | {"WEBHOOK_SECRET": {"name": "a"}}},
         "webhook.url",
     ),
+    "a link with an anchor": ({"prometheusRule": {"runbookBaseUrl": "https://a.example/#b"}}, "runbookBaseUrl"),
+    "a link that is none": ({"prometheusRule": {"runbookBaseUrl": "README.md"}}, "runbookBaseUrl"),
     "strimzi without a cluster": ({"topics": {"mode": "strimzi"}}, "cluster"),
 }
 

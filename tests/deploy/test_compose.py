@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.deploy.chart import DEPLOY
 from tests.deploy.image import one
+from worker.operations import topics
+from worker.sandbox.api.config import SimulationConfig
 from worker.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -47,22 +52,46 @@ def test_it_has_everything_and_each_waits_for_what_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["worker", "topics"])
 def test_our_services_load_their_settings(name: str) -> None:
+    assert {key.lower() for key in SERVICES[name]["environment"]} <= set(Settings.model_fields)
+    assert loaded(name).kafka_bootstrap_servers == "kafka:9092"
+
+
+def loaded(name: str) -> Settings:
     given = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
-    assert {key.lower() for key in given} <= set(Settings.model_fields)
-    settings = load(given, env_file=None, unneeded=["hs_api_key"] if name == "topics" else ()).settings
-    assert settings.kafka_bootstrap_servers == "kafka:9092"
+    return load(given, env_file=None, unneeded=["hs_api_key"] if name == "topics" else ()).settings
 
 
 def test_the_worker_and_the_simulated_api_agree() -> None:
     """On the key, the port, the clock and the quota: half of what the API gives, as `sandbox` has it."""
-    words = dict(zip(SERVICES["api"]["command"][::2], SERVICES["api"]["command"][1::2], strict=True))
-    given = SERVICES["worker"]["environment"]
-    assert given["HS_BASE_URL"] == f"http://api:{words['--port']}/api"
+    words, given = simulated(), SERVICES["worker"]["environment"]
+    assert given["HS_BASE_URL"] == f"http://api:{words['--port']}/api/v1"
     assert given["HS_API_KEY"] == words["--api-key"]
     scale = float(words["--time-scale"])
-    assert given["HS_FIRST_POLL_SECONDS"] * scale == Settings.model_fields["hs_first_poll_seconds"].default
-    assert given["HS_POLL_INTERVAL_SECONDS"] * scale == Settings.model_fields["hs_poll_interval_seconds"].default
+    for name in ("RETRY_BASE_SECONDS", "RETRY_MAX_SECONDS", *(name for name in given if name.startswith("BULK_"))):
+        assert given[name] * scale == Settings.model_fields[name.lower()].default, name
     assert given["RATE_LIMIT_PER_MINUTE"] == Settings.model_fields["rate_limit_per_minute"].default * scale / 2
+
+
+def simulated() -> dict[str, str]:
+    """The words of the simulated API's command, each of which it understands."""
+    words = dict(each.split("=") for each in SERVICES["api"]["command"])
+    assert {name.removeprefix("--").replace("-", "_") for name in words} <= set(SimulationConfig.__dataclass_fields__)
+    return words
+
+
+def test_there_is_work_for_jobs_and_their_webhooks_arrive() -> None:
+    """The address is the worker's own, signed with the secret that the API has, on a topic that is made."""
+    given = SERVICES["worker"]["environment"]
+    address = urlsplit(given["WEBHOOK_URL"])
+    assert (address.hostname, address.port) == ("worker", Settings.model_fields["webhook_port"].default)
+    assert address.path == "/webhooks/humanstandard"
+    assert given["WEBHOOK_SECRET"] == simulated()["--webhook-secret"]
+    assert given["HS_API_GENERATION"] == 1
+    said = io.StringIO()
+    topics(loaded("topics"), said, create=False, replay=True)
+    assert Settings.model_fields["topic_webhook"].default in said.getvalue()
+    waiting = int(re.findall(r"\{1\.\.(\d+)\}", SERVICES["tracks"]["command"][0])[0])
+    assert 60 * waiting / given["RATE_LIMIT_PER_MINUTE"] > 10 * given["BULK_ABOVE_SECONDS"]
 
 
 def test_it_is_not_killed_while_it_drains() -> None:
@@ -107,12 +136,13 @@ def test_grafana_finds_its_dashboards_and_prometheus() -> None:
 def test_the_sample_tracks_are_events() -> None:
     """The producer's own loop, run by a shell with another command at its end."""
     [line] = SERVICES["tracks"]["command"]
-    loop = line.replace("$$", "$").partition(" | /opt/kafka/bin/")[0].replace("sleep 1", "[ ${n:=0} -lt 3 ]")
+    loop = line.replace("$$", "$").partition(" | /opt/kafka/bin/")[0]
+    loop = re.sub(r"\{1\.\.\d+\}", "{1..2}", loop).replace("sleep 1", "[ $n -lt 4 ]")
     bash = shutil.which("bash")
     assert bash is not None
     done = subprocess.run([bash, "-c", loop], capture_output=True, text=True, check=True, timeout=10)
     events = [json.loads(each) for each in done.stdout.splitlines()]
-    assert [each["item_id"] for each in events] == ["track-1", "track-2", "track-3"]
+    assert [each["item_id"] for each in events] == [f"track-{number}" for number in range(1, 5)]
     assert all(each["url"].startswith("https://") for each in events)
 
 

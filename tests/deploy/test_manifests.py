@@ -13,6 +13,7 @@ import pytest
 from tests.deploy import samples
 from tests.deploy.helm import Manifest, render
 from tests.deploy.kinds import VERSIONS, complaints
+from tests.deploy.test_alerts import ALERTING
 from worker.adapters.telemetry.catalogue import CATALOGUE
 from worker.operations import topics
 from worker.settings import Settings, load
@@ -105,7 +106,8 @@ def test_the_worker_understands_what_it_is_given(rendered: Rendered, case: str) 
     """Every variable is a setting, and the settings load: numbers are as they were written."""
     for pod in pods(rendered[case]):
         given = environment(pod)
-        assert {name.lower() for name in given} - set(Settings.model_fields) <= {"otel_service_name"}
+        others = {name for name in given if name.lower() not in Settings.model_fields}
+        assert all(name.startswith("OTEL_") for name in others), others
         assert {name: given[name] for name in FILES if name in given} == mounted(pod)
         here = {name: value for name, value in given.items() if name not in FILES}
         assert load({**here, "POLICY": "two-tier"}, env_file=None).settings.kafka_bootstrap_servers
@@ -235,6 +237,25 @@ def test_rules_and_dashboards_come_through_unchanged(rendered: Rendered) -> None
     assert of(rendered["everything"], "ConfigMap", "sample-1")["data"] == {"sample_1.json": samples.DASHBOARD}
 
 
+def told_by_alerts(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
+    """The annotations of each alert, but not of the sample, which names no runbook."""
+    rules = [rule for group in of(manifests, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    alerts = [rule for rule in rules if "alert" in rule and rule != samples.RULE]
+    return {rule["alert"]: rule["annotations"] for rule in alerts}
+
+
+def test_every_alert_leads_to_its_runbook(rendered: Rendered, chart: Path) -> None:
+    """By a link where somebody has said where the README is read; by name, and by no link that leads nowhere, else."""
+    base = samples.values("everything")["prometheusRule"]["runbookBaseUrl"]
+    linked = told_by_alerts(rendered["everything"])
+    named = told_by_alerts(render(chart, samples.values("least", prometheusRule={"enabled": True})))
+    assert linked.keys() == named.keys() == ALERTING.keys()
+    for name, rule in ALERTING.items():
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert linked[name] == rule["annotations"] | {"runbook_url": f"{base}#{anchor}"}
+        assert (named[name].get("runbook"), "runbook_url" in named[name]) == (f"{page}#{anchor}", False)
+
+
 def test_strimzi_makes_the_topics_that_the_command_makes(rendered: Rendered) -> None:
     """`track-intake topics` with the same settings prints the same names, partitions and configurations."""
     given = environment(workload(rendered["deployment"])["spec"]["template"]["spec"])
@@ -262,3 +283,16 @@ def test_only_the_webhooks_path_is_open_to_the_world(rendered: Rendered) -> None
 def test_the_least_is_small(rendered: Rendered) -> None:
     kinds = sorted(each["kind"] for each in rendered["least"])
     assert kinds == ["NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"), [("http://collector.example:4318", 4318), ("https://collector.example", 443)]
+)
+def test_spans_have_a_way_out_where_there_is_a_collector(chart: Path, endpoint: str, port: int) -> None:
+    found = render(chart, samples.values("least", tracing={"endpoint": endpoint}))
+    opened = [each["port"] for rule in of(found, "NetworkPolicy")["spec"]["egress"] for each in rule["ports"]]
+    assert opened[-1] == port
+    variables = {
+        each["name"]: each.get("value") for each in workload(found)["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert (variables["TRACING"], variables["OTEL_EXPORTER_OTLP_ENDPOINT"]) == ("true", endpoint)

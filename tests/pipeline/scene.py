@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.fake_jobs import FakeJobs
-    from worker.domain.record import Message
+    from worker.adapters.telemetry.traces import Traces
+    from worker.domain.record import Headers, Message
     from worker.flow.commit_point import CommitPoint
     from worker.pipeline.facts import Fact
 
@@ -83,6 +84,7 @@ class Running:
         self.publishers: Counter[int] = Counter()
         self.source = FakeSource(scene.broker, name)
         self._broker = scene.broker
+        self._traces = scene.traces
         self.calls = Calls(
             analyst=scene.analyst,
             decider=Decider(BUILT_IN, DEFAULT, TOPICS),
@@ -96,11 +98,12 @@ class Running:
             ),
             budget=RetryBudget(RetryAllowance(burst=1000.0), asyncio.get_running_loop().time()),
             analysis_time=AnalysisTime(knobs.first_poll),
-            observe=self.facts.append,
+            observe=self._observe,
             wall=wall,
             max_unpublished=knobs.unpublished,
             standstill_seconds=knobs.standstill,
             chance=random.Random(name).random,  # noqa: S311 - jitter, and the same in every run
+            tracer=scene.traces,
         )
         config = WorkerConfig(
             topic=TOPIC,
@@ -119,7 +122,7 @@ class Running:
             new_publisher=self._new_publisher,
             calls=self.calls,
             bulk=self.bulk,
-            observe=self.facts.append,
+            observe=self._observe,
         )
         self.task = asyncio.create_task(self.worker.run())
 
@@ -131,7 +134,7 @@ class Running:
             hearing=self.calls.hearing,
             outcomes=self.calls.outcomes,
             job_time=JobTime(20.0),
-            observe=self.facts.append,
+            observe=self._observe,
             chance=lambda: 0.5,
         )
         return Bulk(
@@ -148,6 +151,11 @@ class Running:
     def _new_publisher(self, partition: int) -> FakePublisher:
         self.publishers[partition] += 1
         return FakePublisher(self._broker, self.source, partition)
+
+    def _observe(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        if self._traces is not None:
+            self._traces(fact)
 
     def seen(self, kind: type[F]) -> list[F]:
         """Facts of one kind, in order."""
@@ -168,9 +176,11 @@ class Scene:
         analyst: FakeAnalyst | None = None,
         knobs: Knobs | None = None,
         jobs: FakeJobs | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.broker = FakeBroker(partitions)
         self.jobs = jobs
+        self.traces = traces
         self.analyst = analyst or FakeAnalyst()
         self.knobs = knobs or Knobs()
         self.workers: list[Running] = []
@@ -178,16 +188,25 @@ class Scene:
 
     # Events.
 
-    def submit(self, item_id: str, partition: int = 0, key: bytes | None = None, gap: int = 0) -> int:
+    def submit(
+        self, item_id: str, partition: int = 0, key: bytes | None = None, *, gap: int = 0, headers: Headers = ()
+    ) -> int:
         """Deliver a good event; returns its offset."""
         value = orjson.dumps({"item_id": item_id, "url": f"https://audio.example/{item_id}.mp3"})
-        return self.submit_raw(item_id, value, partition, key, gap)
+        return self.submit_raw(item_id, value, partition, key, gap=gap, headers=headers)
 
     def submit_raw(
-        self, name: str, value: bytes | None, partition: int = 0, key: bytes | None = None, gap: int = 0
+        self,
+        name: str,
+        value: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        *,
+        gap: int = 0,
+        headers: Headers = (),
     ) -> int:
         """Deliver any bytes."""
-        offset = self.broker.append(partition, key, value, gap=gap)
+        offset = self.broker.append(partition, key, value, headers=headers, gap=gap)
         self._items[partition, offset] = name
         return offset
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.domain.policy import Policy
     from worker.domain.record import Message, Record
     from worker.domain.submission import TrackSubmitted, Unreadable
+    from worker.domain.trace import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,19 @@ class Decider:
         return decode(record, self.policies)
 
     def decide(
-        self, record: Record, track: TrackSubmitted, analysis: Analysis, *, attempts: int, at: datetime
+        self,
+        record: Record,
+        track: TrackSubmitted,
+        analysis: Analysis,
+        *,
+        attempts: int,
+        at: datetime,
+        span: TraceContext | None = None,
     ) -> Decided:
-        """Decide a track that `read` gave. `attempts` counts calls that were made for it; `at` is aware."""
+        """Decide a track that `read` gave. `attempts` counts calls that were made for it; `at` is aware.
+
+        A `span` of our own is what the decision's trace headers name.
+        """
         policy = self.policies[track.policy or self.default]
         ruling = rule(policy, analysis, sandbox=self.sandbox)
         output_topic = self.topics.of(ruling.decision)
@@ -85,6 +96,7 @@ class Decider:
             ruling,
             attempts,
             decision.rfc3339(at),
+            span,
         )
         return Decided(
             decision.message(decided, output_topic),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.domain import cloudevents
+from worker.domain import cloudevents, trace
 from worker.domain.analysis import AnalysisStatus, TierValue
 from worker.domain.certificate import PRESS_SAFE, certificate
 from worker.domain.record import Message
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from worker.domain.policy import Policy, Ruling
     from worker.domain.record import Headers, Record
     from worker.domain.submission import TrackSubmitted
+    from worker.domain.trace import TraceContext
 
 NAMESPACE = uuid.UUID("8a0d3a5e-2b7c-4c0b-9c51-6f1f5d1f9e3a")  # of decision ids: part of the contract, never changed
 EVENT_TYPE = "track.decision.v1"
@@ -64,7 +65,7 @@ _REVIEW_MESSAGES: Mapping[str | None, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One decided track: all that its message is made of. `decided_at` is RFC 3339, UTC."""
+    """One decided track: all that its message is made of. `decided_at` is RFC 3339, UTC; `span` is our own, if any."""
 
     decision_id: str
     record: Record
@@ -74,6 +75,7 @@ class Decision:
     ruling: Ruling
     attempts: int
     decided_at: str
+    span: TraceContext | None = None
 
 
 def decision_id(record: Record) -> str:
@@ -134,7 +136,7 @@ def _headers(decision: Decision) -> Headers:
         ("ce_subject", decision.track.item_id.encode()),
         ("decision", ruling.decision.encode()),
         *reason,
-        *cloudevents.trace_headers(decision.record.headers, decision.track.trace),
+        *trace.passed_on(trace.carried(decision.record.headers, decision.track.trace), decision.span),
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.domain.record import Message, Record
+    from worker.domain.trace import TraceContext
     from worker.flow.commit_point import CommitPoint
     from worker.flow.course import Course
 
@@ -58,6 +59,7 @@ class Entry:
             "received_at",
             "record",
             "size_bytes",
+            "trace",
         ),
         "state",
         *("since", "stage", "until"),  # as noted last
@@ -75,6 +77,7 @@ class Entry:
         self.state = State.BLOCKED
         self.message: Message | None = None
         self.size_bytes = record.size_bytes
+        self.trace: TraceContext | None = None  # of its span, from its first call or its outcome on
         self.stage = Stage.QUEUED
         self.since = received_at
         self.until: float | None = None

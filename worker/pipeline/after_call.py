@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from worker.domain.analysis import AnalysisStatus
+from worker.domain.decision import decision_id
 from worker.flow.course import Decide, Hold, SubmitIn
 from worker.flow.entry import Stage
 from worker.pipeline.facts import BoughtAgain, RetryScheduled
@@ -105,9 +106,11 @@ class AfterCall:
         lane, offset = visit.lane, visit.entry.record.offset
         if lane.ledger is None:
             return
+        partition, kind, span = lane.partition, step.kind.value, visit.entry.trace
+        decision = decision_id(visit.entry.record)
         if step.may_buy_again:
-            self._observe(BoughtAgain(lane.partition, offset, step.kind.value))
-        self._observe(RetryScheduled(lane.partition, offset, step.kind.value, visit.course.attempts, step.seconds))
+            self._observe(BoughtAgain(partition, offset, kind, decision_id=decision, trace=span))
+        self._observe(RetryScheduled(partition, offset, decision, kind, visit.course.attempts, step.seconds, span))
         lane.ledger.wait(visit.entry)
         due = self._loop.time() + step.seconds
         visit.entry.note(Stage.RETRY, due - step.seconds, due)

@@ -11,13 +11,14 @@ from worker.flow.entry import Stage
 from worker.flow.faults import FaultKind
 from worker.flow.replies import Accepted, Fault, Finished, Reply, Running
 from worker.pipeline.ending import is_asked_to_end
-from worker.pipeline.facts import QuotaWaited
+from worker.pipeline.facts import CallFinished, QuotaWaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
     from worker.domain.submission import TrackSubmitted
+    from worker.domain.trace import TraceContext
     from worker.flow.course import Course, Step
     from worker.flow.entry import Entry
     from worker.flow.pacing import AnalysisTime
@@ -51,6 +52,11 @@ class Visit:
     closed_the_gate: bool = False  # its refusal was the first while others were taken
     known_since: float | None = None  # its job, or the first call for one
     overdue: bool = False  # its job takes many times the usual
+
+    @property
+    def subject(self) -> tuple[int, int, TraceContext | None]:
+        """What facts of it name: partition, offset, span."""
+        return self.lane.partition, self.entry.record.offset, self.entry.trace
 
 
 class Caller:
@@ -110,7 +116,7 @@ class Caller:
                 visit.entry.note(Stage.QUOTA, self._loop.time())
                 waited = await self.gate.wait(visit.accepted_at or 0.0, first=course.polls < FIRST_POLLS)
                 if waited:
-                    self._observe(QuotaWaited("poll", waited))
+                    self._observe(QuotaWaited("poll", waited, *visit.subject))
             started = self._loop.time()
             counted = self._service.counted(started)
             if counted >= course.deadline:
@@ -162,6 +168,8 @@ class Caller:
             visit.submitted_at = started
         if isinstance(result, Finished) and visit.submitted_at is not None:
             self._service.analysed(visit.submitted_at, self._loop.time(), visit.in_flight())
-        outcome = _OUTCOMES.get(type(result), "")
-        if self._hearing.heed(operation, outcome, fault, quota=reply.quota, leave=visit.leave, started=started):
+        outcome = fault.kind.value if fault is not None else _OUTCOMES[type(result)]
+        self._observe(CallFinished(operation, outcome, self._loop.time() - started, *visit.subject))
+        buys = operation == "submit"
+        if self._hearing.heed(fault, buys=buys, quota=reply.quota, leave=visit.leave, started=started):
             visit.closed_the_gate = True

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from worker.flow.service import Service
     from worker.pipeline.facts import Observe
     from worker.pipeline.lane import Lane
-    from worker.pipeline.ports import Analyst
+    from worker.pipeline.ports import Analyst, Tracer
     from worker.pipeline.statuses import QuotaStatus
 
 SPARE = 1.25  # times the analyses in flight: who waits longer for each holds more slots
@@ -65,9 +65,10 @@ class Calls:
         observe: Observe,
         wall: Callable[[], datetime],
         chance: Callable[[], float],
+        tracer: Tracer | None = None,
     ) -> None:
         self._group = Group()
-        self.outcomes = Outcomes(decider, observe, wall, self._group)
+        self.outcomes = Outcomes(decider, observe, wall, self._group, tracer)
         self._retry = retry
         self._observe = observe
         self._loop = asyncio.get_running_loop()
@@ -194,11 +195,12 @@ class Calls:
             return
         if entry.course is None:
             entry.course = Course(self._retry, entry.job_id)
+        span = self.outcomes.trace(entry, track.trace)
         now = self._loop.time()
         if entry.course.job_id is None:
             waited = self.gate.take()
             if waited:
-                self._observe(QuotaWaited("submit", waited))
+                self._observe(QuotaWaited("submit", waited, lane.partition, entry.record.offset, span))
             if entry.course.attempts == 0:
                 self._budget.call(now)
         visit = Visit(lane, entry, track, entry.course, self.service.start(), lambda: self.in_flight)

@@ -1,14 +1,61 @@
 """Everything that can be observed of the pipeline: one frozen dataclass a fact, handed to one callable.
 
 Metrics and logs are small adapters that read these. Every field that may become a metric label comes from a
-bounded set; none carries a payload, a secret or an address.
+bounded set; none carries a payload, a secret or an address. `trace` is the span that a fact belongs to: of the track
+or of the job, where somebody traces it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from worker.pipeline.job_facts import (
+    JobAccepted,
+    JobEnded,
+    JobGathered,
+    JobOutcome,
+    JobResult,
+    ModeChanged,
+    WebhookOutcome,
+    WebhookReceived,
+)
+
+if TYPE_CHECKING:
+    from worker.domain.trace import TraceContext
+
+__all__ = [
+    "AdmissionHeld",
+    "AdmissionResumed",
+    "BoughtAgain",
+    "CallFinished",
+    "CommitFinished",
+    "DeadLettered",
+    "Fact",
+    "JobAccepted",
+    "JobEnded",
+    "JobGathered",
+    "JobOutcome",
+    "JobResult",
+    "LaneSealed",
+    "ModeChanged",
+    "Observe",
+    "Operation",
+    "OutageBegan",
+    "OutageEnded",
+    "PartitionStopped",
+    "QuotaWaited",
+    "RebalanceFinished",
+    "RecordsReceived",
+    "RetryScheduled",
+    "Stopped",
+    "Stopping",
+    "TrackDecided",
+    "TracksCommitted",
+    "WebhookOutcome",
+    "WebhookReceived",
+]
 
 Operation = Literal["submit", "poll", "create_job", "ask_job", "read_results"]  # kinds of requests to the API
 
@@ -24,11 +71,17 @@ class RecordsReceived:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """One request to the API ended. `outcome`: finished, accepted, running, or a FaultKind."""
+    """One request to the API ended. `outcome`: finished, accepted, running, answered, or a FaultKind.
+
+    For a job `offset` is the first of its tracks, here and in what follows.
+    """
 
     operation: Operation
     outcome: str
     seconds: float
+    partition: int
+    offset: int
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +90,9 @@ class QuotaWaited:
 
     operation: Operation
     seconds: float
+    partition: int
+    offset: int
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,83 +101,28 @@ class RetryScheduled:
 
     partition: int
     offset: int
+    decision_id: str
     kind: str
     attempts: int
     delay_seconds: float
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BoughtAgain:
-    """Something is bought although it may have been before. `cause` is a FaultKind, or what became of a job.
-
-    With several tracks `offset` is the first of them.
-    """
+    """Something is bought although it may have been before. `cause` is a FaultKind, or what became of a job."""
 
     partition: int
     offset: int
     cause: str
     tracks: int = 1
-
-
-JobOutcome = Literal["complete", "refused", "failed", "lost", "hopeless", "timeout"]
-
-
-@dataclass(frozen=True, slots=True)
-class JobGathered:
-    """A job of so many tracks is meant to be; the oldest of them has waited for so long."""
-
-    partition: int
-    first_offset: int
-    last_offset: int
-    tracks: int
-    waited_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class JobAccepted:
-    """The API has made a job, or has given the one that it had made under the same key."""
-
-    partition: int
-    job_id: str
-    tracks: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class JobEnded:
-    """Nothing more is expected of a job. `tracks_left` go into other jobs, alone, or to people."""
-
-    partition: int
-    outcome: JobOutcome
-    tracks_left: int
-    seconds: float
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """A result of one track of a job came, by a page of results or by a webhook.
-
-    late: the track has its decision; incomplete: the decision rests on more; foreign: of no track of this job.
-    """
-
-    source: Literal["page", "webhook"]
-    outcome: Literal["decided", "late", "incomplete", "foreign", "unreadable", "unknown_job"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModeChanged:
-    """A partition's tracks go another way from now on. `estimate_seconds`: to clear what waits by direct calls."""
-
-    partition: int
-    mode: str
-    waiting: int
-    estimate_seconds: float
+    decision_id: str | None = None  # of a single track
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrackDecided:
-    """A decision was made (and waits to be published). The canonical log line."""
+    """A decision was made (and waits to be published). The canonical log line. `job_trace`: of the job it was in."""
 
     topic: str
     partition: int
@@ -140,6 +141,8 @@ class TrackDecided:
     attempts: int
     analysis_seconds: float  # first call to result
     queued_seconds: float  # received to first call
+    trace: TraceContext | None = None
+    job_trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ class DeadLettered:
     offset: int
     code: str
     path: str
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +179,15 @@ class CommitFinished:
 
 @dataclass(frozen=True, slots=True)
 class TracksCommitted:
-    """What a publication made visible. `written_at_ms`: each record's own timestamp, Unix milliseconds."""
+    """What a publication of so many seconds made visible. `written_at_ms`: each record's timestamp, Unix milliseconds.
+
+    `traces` has one for each of them.
+    """
 
     partition: int
     written_at_ms: tuple[int, ...]
+    traces: tuple[TraceContext | None, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,27 +239,6 @@ class OutageEnded:
 
     reason: str
     seconds: float
-
-
-WebhookOutcome = Literal[
-    "published",  # durable on the internal topic
-    "unknown_event",  # signed by the API, of a kind that nobody documented: acknowledged and dropped
-    "unreadable",  # signed by the API, and no event of a job: acknowledged and dropped
-    "refused",  # not signed, or with another secret
-    "bad_partition",
-    "too_large",
-    "too_slow",
-    "cut_off",  # the connection ended before the event did
-    "busy",  # too many at once
-    "not_published",  # the brokers did not take it in time
-]
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookReceived:
-    """Somebody sent something to the webhook's address, and was answered."""
-
-    outcome: WebhookOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from worker.flow.faults import FaultKind
 from worker.flow.service import Change
-from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, CallFinished, OutageBegan, OutageEnded
+from worker.pipeline.facts import AdmissionHeld, AdmissionResumed, OutageBegan, OutageEnded
 
 if TYPE_CHECKING:
     from worker.flow.admission import Held
     from worker.flow.replies import Fault, Quota
     from worker.flow.service import Leave, Service
-    from worker.pipeline.facts import Observe, Operation
+    from worker.pipeline.facts import Observe
     from worker.pipeline.gate import Gate
 
 THROTTLE_SECONDS = 1.0  # pause of all requests after a 429 that names none
@@ -28,23 +28,12 @@ class Hearing:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
 
-    def heed(
-        self,
-        operation: Operation,
-        outcome: str,
-        fault: Fault | None,
-        *,
-        quota: Quota | None,
-        leave: Leave,
-        started: float,
-    ) -> bool:
+    def heed(self, fault: Fault | None, *, buys: bool, quota: Quota | None, leave: Leave, started: float) -> bool:
         """Follow one reply to a call that started then; True if its refusal was the first while others were taken."""
         now = self._loop.time()
         self._gate.observe(quota)
-        self._observe(CallFinished(operation, fault.kind.value if fault else outcome, now - started))
         if fault is not None and fault.kind is FaultKind.THROTTLED:
             self._gate.pause(fault.retry_after_seconds or THROTTLE_SECONDS)
-        buys = operation in ("submit", "create_job")
         changed = self._service.heard(leave, fault, started, now, is_poll=not buys)
         return changed is not None and self._tell(*changed, now)
 

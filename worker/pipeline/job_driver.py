@@ -20,7 +20,7 @@ from worker.flow.entry import Stage, State
 from worker.flow.job_intent import key_text
 from worker.flow.job_replies import JobReply, PageEnd
 from worker.flow.replies import Fault
-from worker.pipeline.facts import BoughtAgain, JobAccepted, JobEnded, JobResult, QuotaWaited
+from worker.pipeline.facts import BoughtAgain, CallFinished, JobAccepted, JobEnded, JobResult, QuotaWaited
 from worker.pipeline.job_tracks import JobTracks, breathe
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from worker.domain.jobs import JobStatus
+    from worker.domain.trace import TraceContext
     from worker.flow.bulk_job import Job
     from worker.flow.job_book import JobBook
     from worker.flow.job_replies import PageRecord
@@ -106,6 +107,11 @@ class JobDriver:
         self.wake()
 
     @property
+    def _subject(self) -> tuple[int, int, TraceContext | None]:
+        """What facts of it name: partition, first offset, span."""
+        return self._lane.partition, self.job.intent.first, self.tracks.trace
+
+    @property
     def _until_deadline(self) -> float:
         """Seconds on the clock of the deadlines, which stands while the service is out."""
         return self.job.deadline - self._means.service.counted(self._loop.time())
@@ -172,7 +178,7 @@ class JobDriver:
         service = self._means.service
         waited = await self._means.gate.wait(self.tracks.began_at, first=True)
         if waited:
-            self._observe(QuotaWaited(_OPERATIONS[kind], waited))
+            self._observe(QuotaWaited(_OPERATIONS[kind], waited, *self._subject))
         if self._lane.sealed or self.job.due is not kind or self._pause() is not None:  # it has waited for quota
             return None
         leave, started = service.start(), self._loop.time()
@@ -202,16 +208,18 @@ class JobDriver:
     def _heed(
         self, kind: CallKind, fault: Fault | None, reply: JobReply | PageEnd, leave: Leave, started: float
     ) -> bool:
-        outcome = "accepted" if kind is CallKind.CREATE else "answered"
-        hearing = self._means.hearing
-        return hearing.heed(_OPERATIONS[kind], outcome, fault, quota=reply.quota, leave=leave, started=started)
+        usual = "accepted" if kind is CallKind.CREATE else "answered"
+        outcome = fault.kind.value if fault is not None else usual
+        self._observe(CallFinished(_OPERATIONS[kind], outcome, self._loop.time() - started, *self._subject))
+        buys = kind is CallKind.CREATE
+        return self._means.hearing.heed(fault, buys=buys, quota=reply.quota, leave=leave, started=started)
 
     def _accept(self, state: JobState, seconds: float) -> None:
         self.tracks.began_at = self.job.since = self._loop.time()
         self._ordered = len(self.tracks.left())
         self._book.accepted(self.job)
         self._lane.changed()
-        self._observe(JobAccepted(self._lane.partition, state.job_id, self._ordered, seconds))
+        self._observe(JobAccepted(self._lane.partition, state.job_id, self._ordered, seconds, self.tracks.trace))
 
     async def _read(self, leave: Leave, started: float) -> Turn:
         job, end, number = self.job, PageEnd(0), 0
@@ -255,7 +263,8 @@ class JobDriver:
         await self.tracks.give_up(self._book.spent(self.job), AnalysisStatus.FAILED, detail)
         left = self.tracks.left()
         if left:
-            self._observe(BoughtAgain(self._lane.partition, self.job.intent.first, f"job_{outcome}", len(left)))
+            partition, first = self._lane.partition, self.job.intent.first
+            self._observe(BoughtAgain(partition, first, f"job_{outcome}", len(left), trace=self.tracks.trace))
         self._split(outcome)
 
     def _split(self, outcome: Literal["refused", "lost", "failed"]) -> None:
@@ -282,4 +291,5 @@ class JobDriver:
         if outcome == "complete" and self._ordered:
             self._means.job_time.learn(seconds, self._ordered)
         detail = self.job.detail or None
-        self._observe(JobEnded(self._lane.partition, outcome, len(self.tracks.left()), seconds, detail))
+        left = len(self.tracks.left())
+        self._observe(JobEnded(self._lane.partition, outcome, left, seconds, detail, self.tracks.trace))

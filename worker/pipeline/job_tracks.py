@@ -60,13 +60,17 @@ class Reading:
 
 
 class JobTracks:
-    """See the module's rules. `began_at`: the loop's time when this owner first saw the job, then of its acceptance."""
+    """See the module's rules. `began_at`: the loop's time when this owner first saw the job, then of its acceptance.
+
+    `trace` is the job's span, where it has one.
+    """
 
     def __init__(self, lane: Lane, book: JobBook, job: Job, outcomes: Outcomes) -> None:
         self._lane, self._book, self._job = lane, book, job
         self._outcomes = outcomes
         self._loop = asyncio.get_running_loop()
         self.began_at = self._loop.time()
+        self.trace = outcomes.trace_job(lane.partition, job.intent.first, self.left())
 
     def __repr__(self) -> str:
         return f"<JobTracks {len(self.left())} of {self._job!r}>"
@@ -134,6 +138,7 @@ class JobTracks:
             attempts=1 + entry.jobs_failed,
             took=self._loop.time() - self.began_at,
             waited=max(0.0, self.began_at - entry.received_at),
+            job=self.trace,
         )
 
 

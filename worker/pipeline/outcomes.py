@@ -5,34 +5,46 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from worker.domain import trace
 from worker.pipeline.facts import DeadLettered
 from worker.pipeline.status import track_decided
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from worker.domain.analysis import Analysis
     from worker.domain.decider import Decided, Decider
-    from worker.domain.record import Message, Record
+    from worker.domain.record import Headers, Message, Record
     from worker.domain.submission import TrackSubmitted, Unreadable
+    from worker.domain.trace import TraceContext
     from worker.flow.entry import Entry
     from worker.flow.ledger import Ledger
     from worker.pipeline.ending import Group
     from worker.pipeline.facts import Observe
     from worker.pipeline.lane import Lane
-
+    from worker.pipeline.ports import Tracer
 
 USUAL_SECONDS = 45.0  # of an analysis, before one was seen
 FREED_AT_ONCE = 100
+LINKS = 128  # of a job's span to those that its tracks came with: what a span keeps by default
 LEARN_SHARE = 0.05  # of the latest in the average
 
 
 class Outcomes:
-    """`wall` is the only clock: it dates decisions."""
+    """`wall` is the only clock: it dates decisions. Without a tracer spans are those that came with the records."""
 
-    def __init__(self, decider: Decider, observe: Observe, wall: Callable[[], datetime], group: Group) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        observe: Observe,
+        wall: Callable[[], datetime],
+        group: Group,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.decider = decider
+        self._tracer = tracer
+        self._loop = asyncio.get_running_loop()
         self._observe = observe
         self.wall = wall
         self._group = group
@@ -43,6 +55,22 @@ class Outcomes:
         """The event in a record, or why it is none."""
         return self.decider.read(record)
 
+    def trace(self, entry: Entry, extension: Headers = ()) -> TraceContext | None:
+        """The span that what is done for a record belongs to; begun by whoever asks first. `extension`: its event's."""
+        if entry.trace is None:
+            parent = trace.context(trace.carried(entry.record.headers, extension))
+            age_seconds = self._loop.time() - entry.received_at
+            own = self._tracer.track(entry.record, age_seconds, parent) if self._tracer is not None else None
+            entry.trace = own or parent
+        return entry.trace
+
+    def trace_job(self, partition: int, first_offset: int, entries: Sequence[Entry]) -> TraceContext | None:
+        """Begin the span of a job of these tracks, which go on in their own traces."""
+        if self._tracer is None:
+            return None
+        came_with = (trace.context(trace.carried(entry.record.headers)) for entry in entries[:LINKS])
+        return self._tracer.job(partition, first_offset, [each for each in came_with if each is not None])
+
     def analysed(self, seconds: float) -> None:
         """A single track was analysed in so many seconds."""
         self.analysis_seconds += LEARN_SHARE * (seconds - self.analysis_seconds)
@@ -50,12 +78,13 @@ class Outcomes:
     def bury(self, lane: Lane, entry: Entry, problem: Unreadable) -> None:
         """Finish a record that is no event."""
         message = self.decider.dead_letter(entry.record, problem, at=self.wall())
-        self._observe(DeadLettered(lane.partition, entry.record.offset, str(problem.code), problem.path))
+        span = self.trace(entry)
+        self._observe(DeadLettered(lane.partition, entry.record.offset, str(problem.code), problem.path, span))
         self._finish(lane, entry, message)
 
     def rule(self, entry: Entry, track: TrackSubmitted, analysis: Analysis, attempts: int) -> Decided:
         """What the decision would be."""
-        return self.decider.decide(entry.record, track, analysis, attempts=attempts, at=self.wall())
+        return self.decider.decide(entry.record, track, analysis, attempts=attempts, at=self.wall(), span=entry.trace)
 
     def decide(
         self,
@@ -67,8 +96,10 @@ class Outcomes:
         attempts: int,
         took: float,
         waited: float,
+        job: TraceContext | None = None,
     ) -> None:
         """Finish a track. `took`: seconds from its first call until now, `waited`: from its receipt to that call."""
+        span = self.trace(entry, track.trace)
         decided = self.rule(entry, track, analysis, attempts)
         fact = track_decided(
             entry.record,
@@ -78,6 +109,8 @@ class Outcomes:
             attempts=attempts,
             analysis_seconds=took,
             queued_seconds=waited,
+            trace=span,
+            job_trace=job,
         )
         self._observe(fact)
         self._finish(lane, entry, decided.message)
@@ -96,7 +129,7 @@ class Outcomes:
         finally:
             self._is_freeing = False
         if ledger.freed:
-            asyncio.get_running_loop().call_soon(self._decide_freed, ledger)
+            self._loop.call_soon(self._decide_freed, ledger)
 
     @staticmethod
     def _decide_some(ledger: Ledger) -> None:

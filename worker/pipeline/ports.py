@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from worker.domain.jobs import JobItem
     from worker.domain.record import Message, Record
     from worker.domain.submission import TrackSubmitted
+    from worker.domain.trace import TraceContext
     from worker.flow.job_replies import JobReply, PageRecord
     from worker.flow.publication import Committed
     from worker.flow.replies import Reply
@@ -52,6 +53,18 @@ class Notices(Protocol):
 
     async def fetch(self) -> list[tuple[int, bytes]]:
         """What came by now, as partition and verified body. Returns within a second or so; never raises for brokers."""
+        ...
+
+
+class Tracer(Protocol):
+    """Begins spans. The facts that name one say what happened in it, and end it."""
+
+    def track(self, record: Record, age_seconds: float, parent: TraceContext | None) -> TraceContext | None:
+        """Begin the span of a track that was received so long ago. None: not traced."""
+        ...
+
+    def job(self, partition: int, first_offset: int, tracks: Sequence[TraceContext]) -> TraceContext | None:
+        """Begin the span of a job, in a trace of its own; `tracks`: what some of its tracks came with."""
         ...
 
 

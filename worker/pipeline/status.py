@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from worker.flow.entry import State
 from worker.flow.mode import Mode
 from worker.pipeline.facts import TrackDecided
-from worker.pipeline.statuses import LaneStatus
+from worker.pipeline.statuses import LaneStatus, PausedBy
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from worker.domain.analysis import Analysis
     from worker.domain.decider import Decided
     from worker.domain.record import Record
+    from worker.domain.trace import TraceContext
     from worker.pipeline.lane import Lane
 
 
@@ -50,8 +51,22 @@ def lane_status(lane: Lane, now: float, at: datetime, end: int | None) -> LaneSt
         bulk_above_seconds=lane.chooser.above_seconds if lane.chooser else None,
         jobs=len(jobs),
         oldest_job_seconds=max((now - job.since for job in jobs if job.since is not None), default=None),
+        paused_by=_paused_by(lane),
         publish_error=lane.publish_error,
     )
+
+
+def _paused_by(lane: Lane) -> PausedBy | None:
+    """Why it stands, as `explain` says it: first what stops all of it, then what stops starting, then fetching."""
+    if not lane.flowing:
+        return "settling" if lane.is_unsettled and not lane.writer.assigned.is_set() else "rebalance"
+    causes: tuple[tuple[PausedBy, object], ...] = (
+        ("doubt", lane.in_doubt),
+        ("dead_letters", lane.burials.stopped),
+        ("commits", lane.publish_error),
+        ("buffer_full", lane.paused),
+    )
+    return next((why for why, stands in causes if stands), None)
 
 
 def track_decided(
@@ -63,6 +78,8 @@ def track_decided(
     attempts: int,
     analysis_seconds: float,
     queued_seconds: float,
+    trace: TraceContext | None,
+    job_trace: TraceContext | None,
 ) -> TrackDecided:
     """The fact of one decision."""
     return TrackDecided(
@@ -87,4 +104,6 @@ def track_decided(
         attempts=attempts,
         analysis_seconds=analysis_seconds,
         queued_seconds=queued_seconds,
+        trace=trace,
+        job_trace=job_trace,
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+# Why a partition stands still, in the words of `explanation.WaitsFor`.
+PausedBy = Literal["opening", "rebalance", "settling", "draining", "doubt", "dead_letters", "commits", "buffer_full"]
+
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
@@ -18,7 +21,8 @@ class LaneStatus:
     oldest unfinished record, `oldest_event_seconds` from its timestamp, `commit_seconds` from the last commit,
     `oldest_job_seconds` from when this owner had its oldest open job, or from its acceptance. `metadata_used` is the
     share of the commit metadata's limit, 0-1. `direct_estimate_seconds`: what direct calls would need for what waits,
-    jobs begin where that is `bulk_above_seconds`; None where there are no jobs of many tracks.
+    jobs begin where that is `bulk_above_seconds`; None where there are no jobs of many tracks. `paused_by`: one reason,
+    that of the widest stop; causes that all partitions share are not among them.
     """
 
     topic: str
@@ -46,6 +50,7 @@ class LaneStatus:
     bulk_above_seconds: float | None = None
     jobs: int = 0
     oldest_job_seconds: float | None = None
+    paused_by: PausedBy | None = "opening"
     publish_error: str | None = None  # why publications fail, one after the other: nothing more starts meanwhile
 
 

@@ -145,7 +145,7 @@ class Writer:
     async def publish(self, batch: Batch) -> Published:
         """Publish and commit the batch, whatever it takes."""
         wanted = Committed(batch.commit.watermark, encode(batch.commit))
-        self.progress.busy_since = self._loop.time()
+        self.progress.busy_since = began = self._loop.time()
         if self._publisher is not None and await self._attempt(self._publisher, batch, wanted):
             outcome = Published.COMMITTED
         else:
@@ -157,7 +157,8 @@ class Writer:
             self._committed_before, self.committed = self.committed, wanted
             if batch.entries:
                 written = tuple(entry.record.timestamp_ms for entry in batch.entries)
-                self._observe(TracksCommitted(self._partition, written))
+                traces = tuple(entry.trace for entry in batch.entries)
+                self._observe(TracksCommitted(self._partition, written, traces, self._loop.time() - began))
         return outcome
 
     async def _attempt(self, publisher: Publisher, batch: Batch, wanted: Committed) -> bool:

@@ -84,15 +84,24 @@ def share(part: str, whole: str) -> str:
     return f"({part} or vector(0)) / ({whole} > 0)"
 
 
-def mix(metric: str, by: str, more: str = "") -> str:
-    """Each label value's share of a counter's growth, 0-1."""
-    return f"{rate(metric, by, more)} / on () group_left () ({rate(metric, more=more)} > 0)"
+def mix(metric: str, by: str, more: str = "", *, within: str = "", only: str = "") -> str:
+    """Each label value's share of a counter's growth, 0-1: of all, or within each value of another label.
+
+    `only` are matchers of what is shown; the whole is without them.
+    """
+    part = rate(metric, ", ".join(filter(None, (within, by))), ", ".join(filter(None, (more, only))))
+    return f"{part} / on ({within}) group_left () ({rate(metric, within, more)} > 0)"
 
 
-def quantile(which: float, metric: str, by: str = "", window: str = "$__rate_interval") -> str:
+def quantile(which: float, metric: str, by: str = "") -> str:
     """A quantile of a histogram over all workers."""
     labels = ", ".join(filter(None, ("le", by)))
-    return f"histogram_quantile({which}, sum by ({labels}) (rate({selector(metric + '_bucket')}[{window}])))"
+    return f"histogram_quantile({which}, sum by ({labels}) (rate({selector(metric + '_bucket')}[$__rate_interval])))"
+
+
+def quantile_of_all(which: float, metric: str) -> str:
+    """A quantile of all that was measured in the time that the dashboard shows."""
+    return f"histogram_quantile({which}, sum by (le) (increase({selector(metric + '_bucket')}[$__range])))"
 
 
 def quantiles(metric: str, *which: float) -> tuple[Query, ...]:

@@ -182,10 +182,12 @@ STUCK = Row(
             most=1,
         ),
         Panel(
-            "Partitions that stand",
-            "paused: buffers are full. suspended: a rebalance. stopped: too many dead letters, until a restart.",
+            "Partitions that stand, by reason",
+            "Each once, in the words of track-intake explain. buffer_full: usual in a backlog. rebalance, opening or "
+            "commits for minutes: the group or the brokers. dead_letters: until a restart.",
             "short",
-            tuple(Query(total(f"partition_{name}"), name) for name in ("paused", "suspended", "stopped")),
+            (Query(total("partitions_paused", "reason", chosen=SELECTED), "{{reason}}"),),
+            kind="stack",
         ),
     ),
 )

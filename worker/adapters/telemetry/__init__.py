@@ -1,4 +1,4 @@
-"""Everything observable leaves the worker here: facts come in, metrics and log lines go out."""
+"""Everything observable leaves the worker here: facts come in; metrics, log lines and spans go out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from worker.pipeline.facts import Fact
+    from worker.pipeline.facts import Fact, Observe
     from worker.pipeline.statuses import WorkerStatus
 
 
 class Telemetry:
-    """Takes every fact. `log` is for the few lines that are no fact of the pipeline, such as the bound address."""
+    """Takes every fact. `log` is for the few lines that are no fact of the pipeline, such as the bound address.
+
+    `traces` draws spans, where that is wanted.
+    """
 
     def __init__(
         self,
@@ -27,15 +30,19 @@ class Telemetry:
         stream: BinaryIO | None = None,
         *,
         policies: tuple[tuple[str, str, str], ...] = (),
+        traces: Observe | None = None,
     ) -> None:
         self.log = build_logger(log_level, log_format, stream)
         self.metrics = Metrics(status, Infos(version, policies))
         self._write = FactLog(self.log, log_level)
+        self._draw = traces
 
     def __call__(self, fact: Fact) -> None:
-        """Count the fact and write its line."""
+        """Count the fact, write its line, draw its span."""
         self.metrics(fact)
         self._write(fact)
+        if self._draw is not None:
+            self._draw(fact)
 
     def take_over_library_logs(self) -> None:
         """Route what libraries log through the same lines, from warning upwards. Process-wide: app.py calls it."""

@@ -37,6 +37,7 @@ _BEARER = re.compile(rb"(?i)(bearer\s+)" + _VALUE + rb"+")
 _QUERY = re.compile(rb'(://(?:[^"\\\s?]|\\.)*\?)' + _VALUE + rb"+")
 _USER = re.compile(rb'://[^"\\\s/@]+@')
 
+_NOT_SHOWN = frozenset({"traces", "job_trace"})  # spans of others than the fact itself
 # Name and level of each fact's line. A commit, a job or a lane that went wrong is louder, see `_level`.
 EVENTS: Mapping[type, tuple[str, str]] = {
     f.RecordsReceived: ("records_received", "debug"),
@@ -44,11 +45,6 @@ EVENTS: Mapping[type, tuple[str, str]] = {
     f.QuotaWaited: ("quota_waited", "debug"),
     f.RetryScheduled: ("retry_scheduled", "debug"),
     f.BoughtAgain: ("analysis_bought_again", "warning"),
-    f.JobGathered: ("job_gathered", "info"),
-    f.JobAccepted: ("job_accepted", "info"),
-    f.JobEnded: ("job_ended", "info"),
-    f.JobResult: ("job_result", "debug"),
-    f.ModeChanged: ("mode_changed", "info"),
     f.JobGathered: ("job_gathered", "info"),
     f.JobAccepted: ("job_accepted", "info"),
     f.JobEnded: ("job_ended", "info"),
@@ -144,11 +140,14 @@ class FactLog:
         level = _level(fact, level)
         if LEVELS[level] >= self._threshold:
             names, values = self._shapes[type(fact)]
-            getattr(self._logger, level)(name, **dict(zip(names, values(fact), strict=True)))
+            shown = dict(zip(names, values(fact), strict=True))
+            if (span := shown.pop("trace", None)) is not None:
+                shown["trace_id"] = span.trace_id
+            getattr(self._logger, level)(name, **shown)
 
 
 def _shape(fact: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(field.name for field in fields(fact))
+    names = tuple(field.name for field in fields(fact) if field.name not in _NOT_SHOWN)
     getter = attrgetter(*names)
     return names, getter if len(names) > 1 else lambda value: (getter(value),)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -20,12 +20,14 @@ from worker.adapters.telemetry.catalogue import worker_gauges as whole
 from worker.adapters.telemetry.catalogue.known import HOLDING, known
 from worker.flow.mode import Mode
 from worker.pipeline import facts as f
+from worker.pipeline.statuses import PausedBy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client.metrics_core import Metric as Family
 
+    from worker.domain.trace import TraceContext
     from worker.pipeline.statuses import WorkerStatus
 
 STATES = ("starting", "running", "draining", "stopped")
@@ -54,13 +56,13 @@ class Children(dict[tuple[str, ...], Any]):
 
 
 class Metrics:
-    """Every counter and histogram of the catalogue, fed by facts."""
+    """Every counter and histogram of the catalogue, fed by facts; times with the trace that somebody keeps of them."""
 
     def __init__(self, status: Callable[[], WorkerStatus], infos: Infos, wall: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._wall = wall
         self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
-        for metric, labels in known():
+        for metric, labels in known(name for name, _, _ in infos.policies):
             self._count(metric, *labels, by=0)
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.RecordsReceived: self._records_received,
@@ -103,8 +105,9 @@ class Metrics:
     def _count(self, metric: c.Metric, *labels: str, by: float = 1) -> None:
         self._of[metric.name][labels].inc(by)
 
-    def _measure(self, metric: c.Metric, value: float, *labels: str) -> None:
-        self._of[metric.name][labels].observe(value)
+    def _measure(self, metric: c.Metric, value: float, *labels: str, trace: TraceContext | None = None) -> None:
+        exemplar = {"trace_id": trace.trace_id} if trace is not None and trace.sampled else None
+        self._of[metric.name][labels].observe(value, exemplar)
 
     def _records_received(self, fact: f.RecordsReceived) -> None:
         self._count(tracks.RECORDS, by=fact.records)
@@ -112,7 +115,7 @@ class Metrics:
 
     def _call_finished(self, fact: f.CallFinished) -> None:
         self._count(api.CALLS, fact.operation, fact.outcome)
-        self._measure(api.CALL_SECONDS, fact.seconds, fact.operation)
+        self._measure(api.CALL_SECONDS, fact.seconds, fact.operation, trace=fact.trace)
         if fact.operation == "submit" and fact.outcome in BOUGHT_BY:
             self._count(api.BOUGHT, Mode.DIRECT.value)
 
@@ -134,7 +137,7 @@ class Metrics:
 
     def _job_ended(self, fact: f.JobEnded) -> None:
         self._count(jobs.JOBS_ENDED, fact.outcome)
-        self._measure(jobs.JOB_SECONDS, fact.seconds, fact.outcome)
+        self._measure(jobs.JOB_SECONDS, fact.seconds, fact.outcome, trace=fact.trace)
         self._count(jobs.JOB_TRACKS_LEFT, fact.outcome, by=fact.tracks_left)
 
     def _job_result(self, fact: f.JobResult) -> None:
@@ -147,10 +150,10 @@ class Metrics:
         self._count(tracks.DECISIONS, fact.output_topic, fact.decision, fact.reason or "none", fact.policy)
         self._count(tracks.ANALYSES, fact.status)
         for tier, value in fact.tiers.items():
-            self._count(tracks.TIER_OUTCOMES, tier, value)
+            self._count(tracks.TIER_OUTCOMES, tier, value, fact.policy)
         self._measure(tracks.ATTEMPTS, fact.attempts)
-        self._measure(tracks.ANALYSIS_SECONDS, fact.analysis_seconds)
-        self._measure(tracks.QUEUED_SECONDS, fact.queued_seconds)
+        self._measure(tracks.ANALYSIS_SECONDS, fact.analysis_seconds, trace=fact.trace)
+        self._measure(tracks.QUEUED_SECONDS, fact.queued_seconds, trace=fact.trace)
 
     def _dead_lettered(self, fact: f.DeadLettered) -> None:
         self._count(tracks.DEAD_LETTERS, fact.code)
@@ -163,8 +166,8 @@ class Metrics:
 
     def _tracks_committed(self, fact: f.TracksCommitted) -> None:
         now = self._wall()
-        for written_at_ms in fact.written_at_ms:
-            self._measure(tracks.AGE_SECONDS, max(0.0, now - written_at_ms / 1000))
+        for written_at_ms, trace in zip(fact.written_at_ms, fact.traces, strict=True):
+            self._measure(tracks.AGE_SECONDS, max(0.0, now - written_at_ms / 1000), trace=trace)
 
     def _rebalance_finished(self, fact: f.RebalanceFinished) -> None:
         self._count(kafka.REBALANCES)
@@ -214,6 +217,7 @@ class StatusCollector(Collector):
         yield _gauge(whole.STATE, [((state,), state == status.state) for state in STATES])
         yield _gauge(whole.HELD, [((reason,), reason == status.held) for reason in HOLDING])
         yield _gauge(whole.BREAKER, [((state,), state == status.breaker) for state in BREAKER_STATES])
+        yield _gauge(whole.PAUSED, _paused(status))
         yield _gauge(whole.IN_FLIGHT, [((), status.in_flight)])
         yield _gauge(whole.LIMIT, [((), status.concurrency_limit)])
         yield _gauge(whole.QUOTA_ALLOWED, [((), status.quota.allowed_per_minute)])
@@ -228,6 +232,13 @@ class StatusCollector(Collector):
     def describe(self) -> Iterable[Family]:
         """Names for the registry's check; without it the registry would read the status before there is one."""
         return [_gauge(metric, []) for metric in (*c.WHOLE, *c.PER_PARTITION.values())]
+
+
+def _paused(status: WorkerStatus) -> list[tuple[tuple[str, ...], float | None]]:
+    """Partitions by why they stand still, none of them twice; while the worker drains, they all stand for that."""
+    draining = status.state == "draining"
+    reasons = ["draining" if draining else lane.paused_by for lane in status.lanes]
+    return [((reason,), reasons.count(reason)) for reason in get_args(PausedBy)]
 
 
 def _gauge(metric: c.Metric, samples: list[tuple[tuple[str, ...], float | None]]) -> Family:

@@ -51,6 +51,12 @@ capabilities:
 - name: WEBHOOK_PORT
   value: {{ include "track-intake.text" .Values.webhook.port | quote }}
 {{- end }}
+{{- with .Values.tracing.endpoint }}
+- name: TRACING
+  value: "true"
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -1,7 +1,8 @@
 """The metrics: name, kind, labels, meaning, and what to do about them. README's table is made from this.
 
 Base units, counters end in `_total`. Label values come from bounded sets: words of our own enumerations, names of
-loaded policies and configured topics, partition numbers.
+loaded policies and configured topics, partition numbers. Histograms are classic ones: prometheus-client 0.26.0 reads
+native histograms and can print samples of them, but its Histogram makes none.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.adapters.telemetry.catalogue.metric import Metric, counter, histogram
 
 # A call of generation 1 takes 45-48 s, 20-30 s more after a cold start.
-_CALL = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 40, 45, 50, 60, 80, 120)
+_CALL = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 35, 40, 45, 50, 55, 60, 70, 80, 120)
 
 CALLS = counter(
     "api_calls",

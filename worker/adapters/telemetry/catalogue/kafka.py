@@ -11,7 +11,7 @@ _REBALANCE = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 90, 120)
 COMMITS = counter(
     "commits",
     ("outcome",),
-    "Publications with their commit: committed, failed, fenced.",
+    "Publications with their commit, with GUARANTEE=exactly_once a transaction each: committed, failed, fenced.",
     "failed: the brokers; the same decisions are published again. fenced: a partition moved.",
 )
 COMMIT_SECONDS = histogram(

@@ -1,7 +1,7 @@
 """Label values that are known before anything happens: their series begin at 0.
 
 Prometheus sees no increase in a series that appears with its first event, so an alert would miss exactly that one.
-Left out are labels that only the settings bound (topics, policies), and histograms.
+Left out are labels that only the settings bound (topics), and histograms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.flow.mode import Mode
 from worker.pipeline import facts as f
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from worker.adapters.telemetry.catalogue.metric import Metric
 
@@ -48,11 +48,14 @@ _ONE_LABEL: tuple[tuple[Metric, tuple[str, ...]], ...] = (
 )
 
 
-def known() -> Iterator[tuple[Metric, tuple[str, ...]]]:
-    """Every series that begins at 0: its metric, its label values in the order of the metric's labels."""
+def known(policies: Iterable[str]) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    """Every series that begins at 0: its metric, its label values in the order of the metric's labels.
+
+    `policies` are the names of those that are loaded.
+    """
     for metric, values in _ONE_LABEL:
         yield from ((metric, (value,)) for value in values)
-    for tier, value in product(Tier, TierValue):
-        yield tracks.TIER_OUTCOMES, (tier.value, value.value)
+    for tier, value, policy in product(Tier, TierValue, policies):
+        yield tracks.TIER_OUTCOMES, (tier.value, value.value, policy)
     for source, outcome in product(("page", "webhook"), ("decided", "late", "incomplete", "foreign", "unreadable")):
         yield jobs.JOB_RESULTS, (source, outcome)

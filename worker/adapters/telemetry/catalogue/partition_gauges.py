@@ -63,7 +63,7 @@ PER_PARTITION: dict[str, Metric] = {
         "Share of the commit metadata in use, 0-1.",
         "At 0.75 the partition admits nothing new until its oldest record is done.",
     ),
-    "paused": gauge("partition_paused", _LANE, "1 while nothing is fetched.", "Buffers are full, or held."),
+    "paused": gauge("partition_paused", _LANE, "1 while nothing is fetched.", "See partitions_paused for why."),
     "stopped": gauge(
         "partition_stopped",
         _LANE,

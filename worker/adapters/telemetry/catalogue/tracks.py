@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.adapters.telemetry.catalogue.metric import Metric, counter, histogram
 
 # A call of generation 1 or an analysis takes 45-48 s, 20-30 s more after a cold start; the deadline is minutes.
-_ANALYSIS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 40, 45, 50, 60, 80, 120, 180, 300, 600, 900)
+_ANALYSIS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 35, 40, 45, 50, 55, 60, 70, 80, 120, 180, 300, 600, 900)
 _WAIT = (0.001, 0.01, 0.1, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 RECORDS = counter("records_received", (), "Records fetched.", "Flat while the topic grows: see /readyz.")
@@ -18,8 +18,8 @@ DECISIONS = counter(
 )
 TIER_OUTCOMES = counter(
     "tier_outcomes",
-    ("tier", "value"),
-    "What each tier said, for each decision made.",
+    ("tier", "value", "policy"),
+    "What each tier said, for each decision made by this policy.",
     "not_evaluated grows: is the tier enabled for the account? unknown: the API has new words.",
 )
 ANALYSES = counter(

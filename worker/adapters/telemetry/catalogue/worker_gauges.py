@@ -17,6 +17,15 @@ BREAKER = gauge(
     "1 for closed, open or half_open: whether the API as a whole answers.",
     "open: the API is out; tracks wait and lose nothing (OUTAGE_POLICY). See retries and api_calls for the kind.",
 )
+PAUSED = gauge(
+    "partitions_paused",
+    ("reason",),
+    "Partitions that stand still, each under the first of `explain`'s words that is true: draining, opening, "
+    "settling, rebalance (all stands), doubt, dead_letters, commits (nothing starts), buffer_full (nothing is "
+    "fetched).",
+    "opening, rebalance, commits for minutes: the brokers or the group. dead_letters: see partition_stopped. "
+    "buffer_full is usual in a backlog. What stops all partitions alike is in held and breaker.",
+)
 IN_FLIGHT = gauge("in_flight", (), "Analyses in flight.", "At concurrency_limit for long: the limit is the brake.")
 LIMIT = gauge(
     "concurrency_limit",
@@ -59,4 +68,4 @@ POLICY = gauge(
 )
 BUILD = gauge("build_info", ("version",), "Always 1.", "Tells which version runs.")
 QUOTA = (QUOTA_ALLOWED, QUOTA_WAITING, QUOTA_REMAINING, RETRY_BUDGET)
-WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, LOOP_LAG, POLICY, BUILD)
+WHOLE: tuple[Metric, ...] = (STATE, HELD, BREAKER, PAUSED, IN_FLIGHT, LIMIT, *QUOTA, LOOP_AGE, LOOP_LAG, POLICY, BUILD)

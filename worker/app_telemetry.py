@@ -1,0 +1,44 @@
+"""What operators see: metrics, log lines and, where they are wanted, spans; built from the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker import __version__
+from worker.adapters.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.adapters.telemetry.traces import Traces
+    from worker.domain.decider import Decider
+    from worker.pipeline.statuses import WorkerStatus
+    from worker.settings import Settings
+
+
+def traces_of(settings: Settings) -> Traces | None:
+    """Spans of OpenTelemetry, which is an extra: nothing of it is imported where nobody wants them."""
+    if not settings.tracing:
+        return None
+    from worker.adapters.telemetry.traces import Traces, provider  # noqa: PLC0415 - see above
+
+    return Traces(provider(__version__, settings.kafka_group_instance_id), settings.kafka_group_id)
+
+
+def telemetry_of(
+    settings: Settings, status: Callable[[], WorkerStatus], decider: Decider, traces: Traces | None
+) -> Telemetry:
+    """Where every fact goes."""
+    return Telemetry(
+        status,
+        __version__,
+        settings.log_level,
+        settings.log_format,
+        policies=_policies_of(decider),
+        traces=traces,
+    )
+
+
+def _policies_of(decider: Decider) -> tuple[tuple[str, str, str], ...]:
+    names = sorted(decider.policies.items())
+    return tuple((name, each.digest, str(name == decider.default).lower()) for name, each in names)
