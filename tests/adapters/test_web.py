@@ -12,7 +12,7 @@ import pytest
 from tests.explanations import explanation, partition
 from worker.adapters.web import READINESS, OperatorServer
 from worker.flow.faults import FAULTS
-from worker.pipeline.statuses import LaneStatus, WorkerStatus
+from worker.pipeline.statuses import LaneStatus, QuotaStatus, WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,6 +66,17 @@ async def test_held_is_not_ready_and_says_why(held: str) -> None:
 async def test_every_reason_is_told() -> None:
     _, body = await get(replace(RUNNING, state="draining", held="key_refused"), "/readyz")
     assert [each["reason"] for each in body["reasons"]] == ["draining", "key_refused"]
+
+
+@pytest.mark.parametrize(
+    ("ready_in_seconds", "notes"), [(None, []), (0.0, []), (60.0, []), (599.6, [("quota_paused", "600 s left")])]
+)
+async def test_a_long_pause_that_the_api_asked_for_is_noted(
+    ready_in_seconds: float | None, notes: list[tuple[str, str]]
+) -> None:
+    """The worker is ready all the same: it decides what it has, and no restart shortens the pause."""
+    code, body = await get(replace(RUNNING, quota=QuotaStatus(ready_in_seconds=ready_in_seconds)), "/readyz")
+    assert (code, [(each["note"], each["detail"]) for each in body["notes"]]) == (200, notes)
 
 
 def test_every_reason_has_its_meaning() -> None:

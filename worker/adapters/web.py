@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worker.pipeline.statuses import WorkerStatus
 
 PARTITION = re.compile("[0-9]{1,10}")  # Kafka's are 32 bits
+LONG_SECONDS = 60.0  # the quota's window: more than that was asked for
 PATHS = ("/livez", "/readyz", "/metrics", "/status")
 READINESS: Mapping[str, str] = {
     "starting": "The worker joins the group. If it lasts: are the brokers reachable? See the log.",
@@ -120,6 +121,10 @@ def notes(status: WorkerStatus) -> list[dict[str, str]]:
     if status.outage is not None:
         text = "The API as a whole is out. Tracks wait for it and lose neither place nor time."
         found.append({"note": "outage", "meaning": text, "detail": status.outage, "breaker": status.breaker})
+    wait = status.quota.ready_in_seconds or 0.0
+    if wait > LONG_SECONDS:
+        text = "The API asked for a pause (Retry-After): no request leaves before it is over, then one asks again."
+        found.append({"note": "quota_paused", "meaning": text, "detail": f"{wait:.0f} s left"})
     stopped = ", ".join(str(lane.partition) for lane in status.lanes if lane.stopped)
     if stopped:
         text = "Too many dead letters: the topic's format or our schema is wrong. Mend that, then restart."

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _WHOLE: Final = re.compile(r"[0-9]{1,9}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _DAY_SECONDS: Final = 86_400.0
+# All requests wait for it. The quota's windows last a minute: whoever asks for more is asked again by one request.
+MOST_WAIT_SECONDS: Final = 600.0
 _CLOCKS_AGREE_SECONDS: Final = 2.0  # Date is cut to the second, and the answer took its time
 
 
@@ -32,15 +34,15 @@ def quota_of(headers: httpx.Headers, *, wall: float) -> Quota | None:
 
 
 def retry_after_of(headers: httpx.Headers, *, wall: float) -> float | None:
-    """Read Retry-After, seconds or a date, as seconds from now, at most a day."""
+    """Read Retry-After, seconds or a date, as seconds from now, bounded."""
     text = headers.get("retry-after")
     if text is None:
         return None
     seconds = _seconds(text)
-    if seconds is not None:
-        return min(seconds, _DAY_SECONDS)
-    moment = _moment(text)
-    return None if moment is None else _until(moment, headers, wall)
+    if seconds is None:
+        moment = _moment(text)
+        seconds = None if moment is None else _until(moment, headers, wall)
+    return None if seconds is None else min(seconds, MOST_WAIT_SECONDS)
 
 
 def _until(moment: float, headers: httpx.Headers, wall: float) -> float | None:
