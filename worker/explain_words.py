@@ -42,7 +42,7 @@ JOB_MEANINGS: Mapping[JobWaitsFor, str] = {
     JobWaitsFor.INTENT: "a commit: what is to be bought is written down before",
     JobWaitsFor.RECORDS: "its records: they are being delivered again, and the request needs all of them",
     JobWaitsFor.PARTITION: "its partition, which starts nothing now: see what is paused, and the commits",
-    JobWaitsFor.ROOM: "a commit: too many decisions of its partition wait for theirs",
+    JobWaitsFor.ROOM: "a commit: too many decisions, of its partition or of all, wait for theirs",
     JobWaitsFor.TIME: "the time of its next call",
     JobWaitsFor.SERVICE: "the API: it refuses the key or the account, or is out",
     JobWaitsFor.QUOTA: "quota: RATE_LIMIT_PER_MINUTE, or what the API says is left",

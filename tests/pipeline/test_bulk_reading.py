@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.virtual_time import elapse, until, virtual
 from worker.domain.jobs import MAX_PER_PAGE
 from worker.flow.bulk_job import Job
 from worker.flow.job_intent import Aim, Intent
+from worker.pipeline.explanation import JobWaitsFor
 from worker.pipeline.facts import JobEnded
 from worker.pipeline.job_tracks import ROOM_OF_ALL, Reading
 
@@ -69,6 +71,11 @@ async def test_few_jobs_read_at_once_and_all_are_read() -> None:
     scene = bulk_scene(partitions=PARTITIONS, tracks=PARTITIONS * 100, per_minute=6000)
     scene.jobs = jobs = CountsReaders()
     worker = scene.worker()
+    await until(lambda: jobs.readers == AT_ONCE)
+    await elapse(0.5)  # the others have heard that their jobs are done
+    shown = [worker.worker.explanation(number).partitions[0].jobs for number in range(PARTITIONS)]
+    waits = Counter(each.waits_for for jobs_of_one in shown if jobs_of_one for each in jobs_of_one.jobs)
+    assert waits == {JobWaitsFor.REPLY: AT_ONCE, JobWaitsFor.ROOM: PARTITIONS - AT_ONCE}
     await scene.decided()
     assert jobs.most_readers == AT_ONCE
     assert jobs.requests["read"] == PARTITIONS * 3

@@ -70,7 +70,7 @@ class Bulk:
         self._webhook_url = webhook_url
         self._notices = notices
         self._loop = loop = asyncio.get_running_loop()
-        self._reading = Reading(lambda: calls.unpublished, on_free=lambda: loop.call_soon(self.wake))
+        self.reading = Reading(lambda: calls.unpublished, on_free=lambda: loop.call_soon(self.wake))
         self._lanes: list[Lane] = []
         self._drivers: dict[Job, JobDriver] = {}
         self._tasks: dict[asyncio.Task[None], Lane | None] = {}
@@ -240,7 +240,7 @@ class Bulk:
             name = f"{self._topic}/{lane.partition}/{job.intent.first}-{job.intent.last}"
             address = self._address(lane.partition)
             driver = self._drivers[job] = JobDriver(
-                lane, book, ledger, job, self._means, reading=self._reading, name=name, webhook_url=address
+                lane, book, ledger, job, self._means, reading=self.reading, name=name, webhook_url=address
             )
             task = self._own.tasks.create_task(driver.run())
             self._start(lane, task)

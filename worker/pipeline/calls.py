@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from worker.flow.pacing import AnalysisTime, Pacer
     from worker.flow.service import Service
     from worker.pipeline.facts import Observe
+    from worker.pipeline.job_tracks import Reading
     from worker.pipeline.lane import Lane
     from worker.pipeline.ports import Analyst, Tracer
     from worker.pipeline.statuses import QuotaStatus
@@ -121,11 +122,11 @@ class Calls:
         """The quota, and what the budget for retries holds."""
         return self.gate.status(self._budget.saved(self._loop.time()))
 
-    def standing(self) -> Standing:
+    def standing(self, reading: Reading | None = None) -> Standing:
         """What decides now whether one more call may start, for whoever explains it."""
         counts = (len(self._running), self.unpublished, self._max_unpublished)
         outcomes = self.outcomes
-        return Standing(self._loop.time(), outcomes.wall(), outcomes.decider, self.service, self.gate, *counts)
+        return Standing(self._loop.time(), outcomes.wall(), outcomes.decider, self.service, self.gate, *counts, reading)
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run calls in this group: a fault of our own ends the whole group."""

@@ -117,7 +117,9 @@ class _JobView:
         if job.due is CallKind.ASK:
             return None
         if job.due is CallKind.READ:
-            return JobWaitsFor.ROOM if self.ledger.count(State.FINISHED) >= ROOM else None
+            reading = self.standing.reading
+            has_room = self.ledger.count(State.FINISHED) < ROOM and (reading is None or reading.has_room(job))
+            return None if has_room else JobWaitsFor.ROOM
         if not self.lane.may_start:
             return JobWaitsFor.PARTITION
         return None if self.book.may_create(job) else JobWaitsFor.INTENT

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.flow.admission import Held
     from worker.flow.service import Service
     from worker.pipeline.gate import Gate
+    from worker.pipeline.job_tracks import Reading
     from worker.pipeline.statuses import WorkerStatus
 
 
@@ -32,6 +33,7 @@ class Standing:
     in_flight: int
     unpublished: int
     max_unpublished: int
+    reading: Reading | None = None  # of jobs' pages, where there are such
 
     def ago(self, moment: float) -> float:
         """Seconds since then."""

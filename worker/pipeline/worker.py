@@ -290,5 +290,5 @@ class Worker:
 
     def explanation(self, only: int | None = None) -> Explanation:
         """Why each partition, or `only` this one, stands where it stands."""
-        standing = self._calls.standing()
+        standing = self._calls.standing(self._bulk.reading if self._bulk is not None else None)
         return explain(self._lanes.values(), standing, standing.process(self.status()), only)
