@@ -83,6 +83,10 @@ class Fleet:
             self._workers.pop(name).process.kill()
         self._prometheus.scrape({name: worker._port for name, worker in self._workers.items()})
 
+    def crash(self, name: str) -> None:
+        """Kill one that is scraped in vain from now on."""
+        self._workers[name].process.kill()
+
     async def _starts(self, name: str) -> int:
         """How many starts of it Prometheus has seen."""
         found = await self._prometheus.series(f'process_start_time_seconds{{instance="{name}"}}')
@@ -119,8 +123,9 @@ async def test_every_panel_has_data_in_traffic_with_faults(stage: SetStage, tmp_
             assert await without_data(prometheus) == []
             _, trace_id, _, _ = TRACE.split("-")
             assert await prometheus.exemplars("track_intake_track_age_seconds_bucket") == {trace_id}
-        fleet.kill(DIRECT)
+        fleet.crash(DIRECT)
         await prometheus.fires("TrackIntakeNoWorker")
+        await prometheus.fires("TrackIntakeWorkerDown")
         fired = await prometheus.fired(began)
         assert fired >= alerts() - NOT_PROVOKED, sorted(alerts() - NOT_PROVOKED - fired)
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 import yaml
 
 from tests.adapters.sample_facts import FACTS, telemetry
+from tests.deploy.boards.bulk import BULK
+from tests.deploy.boards.intake import INTAKE
 from tests.deploy.boards.panels import OBJECTIVE_SECONDS
+from tests.deploy.boards.worker import WORKER
 from tests.deploy.chart import DEPLOY, rule_files
 from worker.adapters.telemetry.catalogue import CATALOGUE, PREFIX
 
@@ -64,6 +68,24 @@ def test_the_documented_command_gives_every_alert_a_link() -> None:
 def test_the_readme_says_of_every_alert_what_to_do() -> None:
     section = README.partition("\n### Alerts\n")[2].partition("\n### ")[0]
     assert set(re.findall(r"`(TrackIntake\w+)`", section)) == set(ALERTING)
+
+
+def test_what_the_runbooks_name_is_there_under_that_name() -> None:
+    """Metrics, rows of dashboards and commands: whoever is woken types them as they stand."""
+    section = README.partition("\n### Alerts\n")[2].partition("\n### ")[0]
+    metrics = set(re.findall(r"`(\w+_(?:total|seconds|info|ratio|records))\b", section))
+    assert metrics
+    assert metrics <= {metric.full_name.removeprefix(PREFIX) for metric in CATALOGUE}
+    rows = {row.title for board in (INTAKE, WORKER, BULK) for row in board.rows}
+    named = set(re.findall(r'"([A-Z][^"]*\?)"', " ".join(section.split())))
+    assert named
+    assert named <= rows
+    commands = set(re.findall(r"track-intake ([a-z-]+)", section))
+    assert {"explain", "check", "dead-letters", "decide-again"} <= commands
+    said = subprocess.run(
+        [sys.executable, "-m", "worker", "--help"], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert all(re.search(rf"^    {each}\b", said.stdout, re.MULTILINE) for each in commands), commands
 
 
 def test_every_rule_is_of_metrics_that_exist() -> None:
@@ -125,6 +147,7 @@ def test_a_rule_that_is_wrong_is_seen(tmp_path: Path) -> None:
         ("on (namespace, job, instance)", "on (namespace, job, instance, version)", "CrashLoop"),
         ("for: 2m", "for: 2h", "LateFast"),
         ("jobs_open == 0", "jobs_open == 1", "OldestRecordTooOld"),
+        ("avg_over_time(up[10m]) < 0.5", "avg_over_time(up[10m]) < 0", "WorkerDown"),
     )
     wrong = TEXT
     for old, new, _ in changes:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEAST = samples.values("least")
+WEBHOOK = {"enabled": True, "url": "https://hooks.example/webhooks/humanstandard"}
+WITH_SECRET = LEAST["secrets"] | {"WEBHOOK_SECRET": {"name": "track-intake"}}
 
 
 def test_the_copies_are_up_to_date() -> None:
@@ -102,6 +104,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a link with an anchor": ({"prometheusRule": {"runbookBaseUrl": "https://a.example/#b"}}, "runbookBaseUrl"),
     "a link that is none": ({"prometheusRule": {"runbookBaseUrl": "README.md"}}, "runbookBaseUrl"),
     "strimzi without a cluster": ({"topics": {"mode": "strimzi"}}, "cluster"),
+    "brokers without a port": ({"settings": {"KAFKA_BOOTSTRAP_SERVERS": "a:9092, kafka"}}, 'host:port.*found "kafka"'),
+    "brokers with a scheme": ({"settings": {"KAFKA_BOOTSTRAP_SERVERS": "SASL_SSL://kafka:9093"}}, "host:port"),
+    "a port that nobody can name": ({"settings": LEAST["settings"] | {"HTTP_PORT": 0}}, "settings.HTTP_PORT.*65535"),
+    "a port by its name": ({"settings": LEAST["settings"] | {"HTTP_PORT": "http"}}, "settings.HTTP_PORT.*65535"),
+    "one port for two": (
+        {"settings": LEAST["settings"] | {"HTTP_PORT": 8081}, "webhook": WEBHOOK, "secrets": WITH_SECRET},
+        "webhook.port and settings.HTTP_PORT are both 8081",
+    ),
+    "webhooks from outside, and only pods let in": (
+        {"webhook": WEBHOOK | {"service": {"type": "LoadBalancer"}}, "secrets": WITH_SECRET},
+        "webhookFrom has no ipBlock",
+    ),
+    "a secret of webhooks too early": ({"secrets": WITH_SECRET}, "WEBHOOK_SECRET without webhook.enabled"),
+    "scrapes that overlap": (
+        {"serviceMonitor": {"interval": "5s", "scrapeTimeout": "6000ms"}},
+        r"scrapeTimeout \(6000ms\) is above serviceMonitor.interval \(5s\)",
+    ),
+    "fewer at most than at least": (
+        {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 3}},
+        r"minReplicas \(5\) is above autoscaling.maxReplicas \(3\)",
+    ),
 }
 
 
@@ -109,6 +132,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_work_is_refused_by_name(chart: Path, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError, match=named):
         render(chart, LEAST | changes)
+
+
+def test_webhooks_from_outside_come_in_where_their_addresses_are_named(chart: Path) -> None:
+    outside = {"webhookFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}
+    webhook = WEBHOOK | {"service": {"type": "LoadBalancer"}}
+    assert render(chart, LEAST | {"webhook": webhook, "secrets": WITH_SECRET, "networkPolicy": outside})
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [("5s", "5000ms"), ("1m", "59s"), ("15s", "10s")])
+def test_scrapes_that_end_in_time_are_taken(chart: Path, interval: str, timeout: str) -> None:
+    times = {"enabled": True, "interval": interval, "scrapeTimeout": timeout}
+    assert render(chart, LEAST | {"serviceMonitor": times})
 
 
 def test_rules_and_dashboards_that_are_not_there_are_missed(chart: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAMES = sorted(files())
 PARTS = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SERIES = {metric.full_name + part: metric for metric in CATALOGUE for part in PARTS[metric.kind]}
-# Of the client library: about the process.
-OF_THE_PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
+# Of the client library, and of Prometheus: about the process.
+OF_THE_PROCESS = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
 BOTH = ('job=~"$job"', 'instance=~"$instance"')
 
 
@@ -101,6 +101,28 @@ def test_counters_are_rates_and_rates_follow_the_scrapes(name: str) -> None:
         for counter in counters:
             assert not re.search(rf"(?<!rate\()(?<!increase\()\b{counter}\{{", expr), expr
         assert set(re.findall(r"rate\([^\[]*\[([^\]]*)\]", expr)) <= {"$__rate_interval", "$__range"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gauge_of_partitions_follows_the_topic_that_is_chosen(name: str) -> None:
+    """A count of all beside the sum of the chosen ones would be a wrong share."""
+    for expr in queries(name):
+        for series, matchers in re.findall(r"([a-z_]+)\{([^}]*)\}", expr):
+            assert ('topic=~"$topic"' in matchers) == series.startswith(f"{PREFIX}partition_"), expr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_missing_counts_as_nothing_where_the_labels_fit(name: str) -> None:
+    """vector(0) has no labels: beside a sum by policy it is one series more, and fills no gap."""
+    for expr in queries(name):
+        before, found, _ = expr.partition(" or vector(0)")
+        assert not (found and " by (" in before), expr
+
+
+def test_waiting_for_quota_is_a_workers_own() -> None:
+    """1 means always only for one worker: the sum of three reaches 3."""
+    [expr] = [each for each in queries("track-intake-worker.json") if "quota_wait_seconds" in each]
+    assert expr.startswith("avg by (operation)")
 
 
 @pytest.mark.parametrize("name", NAMES)

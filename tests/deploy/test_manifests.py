@@ -14,7 +14,6 @@ from tests.deploy import samples
 from tests.deploy.helm import Manifest, render
 from tests.deploy.kinds import VERSIONS, complaints
 from tests.deploy.test_alerts import ALERTING
-from worker.adapters.telemetry.catalogue import CATALOGUE
 from worker.operations import topics
 from worker.settings import Settings, load
 
@@ -181,7 +180,9 @@ def test_selectors_find_the_workers_and_only_them(rendered: Rendered, case: str)
         spec = each.get("spec", {})
         for selector in (spec.get("selector"), spec.get("podSelector")):
             wanted = (selector or {}).get("matchLabels", selector) or {}
-            if each["kind"] == "ServiceMonitor":
+            if each["kind"] == "NetworkPolicy":
+                assert all(wanted.items() <= one["metadata"]["labels"].items() for one in running(rendered[case]))
+            elif each["kind"] == "ServiceMonitor":
                 assert wanted.items() <= of(rendered[case], "Service", "track-intake")["metadata"]["labels"].items()
             elif wanted:
                 assert wanted.items() <= labels.items()
@@ -206,29 +207,6 @@ def test_the_network_policy_opens_the_ports_that_the_settings_name(chart: Path) 
     opened = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
     assert opened == [[53, 53], [9092, 9192], [3128]]
     assert [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["ingress"]] == [["http"]]
-
-
-def test_workers_are_scaled_by_a_metric_of_theirs(rendered: Rendered) -> None:
-    known = {each.full_name for each in CATALOGUE}
-    for case in ("everything", "deployment"):
-        scaled, found = of(rendered[case], "ScaledObject"), workload(rendered[case])
-        query = scaled["spec"]["triggers"][0]["metadata"]["query"]
-        assert set(re.findall(r"track_intake_\w+", query)) <= known
-        assert 'namespace="tracks",service="intake-track-intake"' in query
-        assert "replicas" not in found["spec"]  # they would be set back with each upgrade
-        assert scaled["spec"]["scaleTargetRef"]["kind"] == found["kind"]
-        assert scaled["spec"]["minReplicaCount"] >= 1
-
-
-def test_scaling_waits_longer_than_a_rebalance(rendered: Rendered) -> None:
-    behaviour = of(rendered["everything"], "ScaledObject")["spec"]["advanced"]["horizontalPodAutoscalerConfig"][
-        "behavior"
-    ]
-    rebalance = load({"HS_API_KEY": "-", "KAFKA_BOOTSTRAP_SERVERS": "a:1"}, env_file=None).settings
-    for step in behaviour.values():
-        assert step["stabilizationWindowSeconds"] > rebalance.kafka_rebalance_timeout_seconds
-        assert step["policies"][0]["periodSeconds"] > rebalance.kafka_rebalance_timeout_seconds
-    assert behaviour["scaleDown"]["stabilizationWindowSeconds"] > behaviour["scaleUp"]["stabilizationWindowSeconds"]
 
 
 def test_rules_and_dashboards_come_through_unchanged(rendered: Rendered) -> None:

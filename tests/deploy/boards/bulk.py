@@ -18,6 +18,7 @@ from tests.deploy.boards.panels import (
 )
 
 _PLACE = "{{topic}}/{{partition}}"
+_OF_ALL = selector("partition_bulk", chosen=OF_TOPIC)
 _AVERAGE = share(
     f"sum(rate({selector('job_tracks_sum')}[$__rate_interval]))",
     f"sum(rate({selector('job_tracks_count')}[$__rate_interval]))",
@@ -30,7 +31,7 @@ MODE = Row(
             "Partitions whose tracks go in jobs",
             "MODE=auto: those whose backlog single calls would need too long for.",
             "short",
-            (Query(total("partition_bulk"), "in jobs"), Query(f"count({selector('partition_bulk')})", "all")),
+            (Query(total("partition_bulk"), "in jobs"), Query(f"count({_OF_ALL})", "all")),
         ),
         Panel(
             "What direct calls would need",

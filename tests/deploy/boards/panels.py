@@ -80,8 +80,8 @@ def increase(metric: str, by: str = "", more: str = "") -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """One as a share of the other, 0-1; nothing where there is no whole."""
-    return f"({part} or vector(0)) / ({whole} > 0)"
+    """One as a share of the other, 0-1, also where there is no such part; nothing where there is no whole."""
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def mix(metric: str, by: str, more: str = "", *, within: str = "", only: str = "") -> str:

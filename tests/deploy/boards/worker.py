@@ -134,9 +134,12 @@ PROCESS = Row(
     (
         Panel(
             "Workers by state",
-            "Not running for long: /readyz says why.",
+            "Not running for long: /readyz says why. One that does not answer has ended, or cannot be reached.",
             "short",
-            (Query(f"sum by (state) ({selector('state')})", "{{state}}"),),
+            (
+                Query(f"sum by (state) ({selector('state')})", "{{state}}"),
+                Query(f"count({_process('up')} == 0) or vector(0)", "does not answer"),
+            ),
             kind="stack",
         ),
         Panel(

@@ -10,7 +10,6 @@ from tests.deploy.boards.panels import (
     Row,
     per_minute,
     quantiles,
-    rate,
     selector,
     total,
 )
@@ -24,6 +23,7 @@ _WAITING = (
     ("partition_behind_key", "behind their key"),
     ("partition_unpublished", "unpublished"),
 )
+_QUOTA_WAIT = selector("quota_wait_seconds_total")
 _NOT_CLOSED = 'state!="closed"'
 
 
@@ -113,9 +113,10 @@ WAITING_FOR = Row(
         ),
         Panel(
             "Waiting for quota",
-            "Seconds waited in a second. submit at 1: the quota is the brake. poll above that: it is far too small.",
+            "Seconds waited in a second, a worker on average. submit at 1: the quota is the brake. poll above that: it "
+            "is far too small.",
             "short",
-            (Query(rate("quota_wait_seconds", "operation"), "{{operation}}"),),
+            (Query(f"avg by (operation) (rate({_QUOTA_WAIT}[$__rate_interval]))", "{{operation}}"),),
         ),
         Panel(
             "Left of the API's window",

@@ -99,3 +99,47 @@ https://{{ .ingress.host }}/webhooks/humanstandard
 {{- $of := printf "{namespace=%q,service=%q}" .Release.Namespace (include "track-intake.fullname" .) -}}
 sum(track_intake_partition_queued{{ $of }}) + sum(track_intake_partition_retrying{{ $of }}) + sum(track_intake_partition_in_flight{{ $of }}) + sum(track_intake_partition_unpublished{{ $of }})
 {{- end -}}
+
+{{- define "track-intake.milliseconds" -}}
+{{- $number := regexFind "^[0-9]+" . | int -}}
+{{- if hasSuffix "ms" . -}}{{- $number -}}{{- else if hasSuffix "m" . -}}{{- mul $number 60000 -}}{{- else -}}{{- mul $number 1000 -}}{{- end -}}
+{{- end -}}
+
+{{/* What would be refused late: by the cluster, in words about manifests, or by each worker as it starts. */}}
+{{- define "track-intake.checked" -}}
+{{- range splitList "," (toString .Values.settings.KAFKA_BOOTSTRAP_SERVERS) -}}
+{{- if not (regexMatch "^[^/]+:[0-9]+$" (trim .)) -}}
+{{- fail (printf "settings.KAFKA_BOOTSTRAP_SERVERS: expected host:port, comma separated, and found %q" (trim .)) -}}
+{{- end -}}
+{{- end -}}
+{{- $http := include "track-intake.httpPort" . | trim -}}
+{{- if not (and (regexMatch "^[0-9]+$" $http) (ge (int $http) 1) (le (int $http) 65535)) -}}
+{{- fail (printf "settings.HTTP_PORT: expected a port from 1 to 65535, which probes and the Service can name, and found %q" $http) -}}
+{{- end -}}
+{{- if .Values.webhook.enabled -}}
+{{- if eq (int $http) (int .Values.webhook.port) -}}
+{{- fail (printf "webhook.port and settings.HTTP_PORT are both %s: the one is open to the world, the other is not" $http) -}}
+{{- end -}}
+{{- $blocks := list -}}
+{{- range .Values.networkPolicy.webhookFrom -}}{{- if .ipBlock -}}{{- $blocks = append $blocks . -}}{{- end -}}{{- end -}}
+{{- if and .Values.networkPolicy.enabled (ne .Values.webhook.service.type "ClusterIP") (not $blocks) -}}
+{{- fail (printf "networkPolicy.webhookFrom has no ipBlock: what comes through a %s has an address that is no pod's and would be let through nowhere; such as {ipBlock: {cidr: 0.0.0.0/0}}" .Values.webhook.service.type) -}}
+{{- end -}}
+{{- else -}}
+{{- range $name := list "WEBHOOK_SECRET" "WEBHOOK_SECRET_OLD" -}}
+{{- if hasKey $.Values.secrets $name -}}
+{{- fail (printf "secrets.%s without webhook.enabled: the worker would not start; leave it out, or enable webhooks" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.serviceMonitor -}}
+{{- if gt (include "track-intake.milliseconds" .scrapeTimeout | int) (include "track-intake.milliseconds" .interval | int) -}}
+{{- fail (printf "serviceMonitor.scrapeTimeout (%s) is above serviceMonitor.interval (%s): nothing would be scraped" .scrapeTimeout .interval) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

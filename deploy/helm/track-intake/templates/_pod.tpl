@@ -109,7 +109,11 @@ capabilities:
 {{/* A pod that runs one command with the worker's settings and ends. The service account's token is not needed. */}}
 {{- define "track-intake.commandPod" -}}
 restartPolicy: Never
+{{- with .serviceAccount }}
+serviceAccountName: {{ . }}
+{{- end }}
 automountServiceAccountToken: false
+enableServiceLinks: false # their variables would stand among the settings
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
