@@ -87,6 +87,36 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (Exit.FAULT, "")
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_policies_that_cannot_be_loaded_start_nothing_and_are_all_named(tmp_path: Path, command: str) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+    (tmp_path / "bad.toml").write_text('name = "mine"\n')
+    (tmp_path / "strict.toml").write_text((ROOT / "worker/domain/builtin/strict.toml").read_text())
+    files = f"{tmp_path / 'latin.toml'},{tmp_path / 'bad.toml'},{tmp_path / 'strict.toml'}"
+    done = run(tmp_path, command, **REQUIRED, POLICY="two-teir", POLICY_FILES=files)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    heading, *lines = done.stderr.splitlines()
+    assert heading == "The settings cannot be used:"
+    assert "POLICY: two-teir cannot be read" in lines[0]
+    assert "two-tier, " in lines[0]
+    assert "latin.toml is not UTF-8" in done.stderr
+    assert "bad.toml: line 1" in done.stderr
+    assert "strict.toml: line" in done.stderr
+    assert all(line.strip().startswith(("POLICY: ", "POLICY_FILES: ")) for line in lines)
+
+
+def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = (ROOT / "worker/domain/builtin/strict.toml").read_text().replace('name = "strict"', 'name = "mine"')
+    (tmp_path / "one.toml").write_text(text)
+    (tmp_path / "same.toml").write_text(text)
+    (tmp_path / "two.toml").write_text(text.replace("0.5", "0.6"))
+    done = run(tmp_path, "check", **REQUIRED, POLICY="one.toml", POLICY_FILES="same.toml,two.toml")
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.splitlines()[1:] == [
+        "  POLICY_FILES: two.toml is a second policy named mine; a decision names one"
+    ]
+
+
 def test_policy_needs_no_settings_and_keeps_its_own_arguments(tmp_path: Path) -> None:
     done = run(tmp_path, "policy", "show", "strict")
     assert done.returncode == Exit.OK

@@ -24,10 +24,8 @@ from worker.adapters.kafka.publisher import IdempotentPublisher, TransactionalPu
 from worker.adapters.kafka.source import GroupConfig, KafkaSource
 from worker.adapters.web import OperatorServer
 from worker.app_bulk import bulk_of
+from worker.app_policies import decider_of
 from worker.app_telemetry import telemetry_of, traces_of
-from worker.domain.decider import Decider, Topics
-from worker.domain.policies import BUILT_IN
-from worker.domain.policy_file import load
 from worker.flow.admission import Admission
 from worker.flow.breaker import Breaker, BreakerPolicy
 from worker.flow.budget import RetryAllowance, RetryBudget
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
     from aiokafka.abc import AbstractTokenProvider
 
     from worker.adapters.telemetry import Telemetry
-    from worker.domain.policy import Policy
+    from worker.domain.decider import Decider
     from worker.pipeline.explanation import Explanation
     from worker.pipeline.facts import Observe
     from worker.pipeline.ports import Publisher, Tracer
@@ -64,7 +62,7 @@ FAULT, DRAIN_MISSED = 1, 4  # exit codes, as cli.Exit documents them
 
 
 def run(settings: Settings) -> int:
-    """Decide tracks until SIGTERM or SIGINT; returns the exit code. Raises PolicyError before anything starts."""
+    """Decide tracks until SIGTERM or SIGINT; returns the exit code. Raises SettingsError before anything starts."""
     decider = decider_of(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, decider))
@@ -140,35 +138,6 @@ def _names(fault: BaseException) -> list[str]:
 
 
 # What each part is built from.
-
-
-def decider_of(settings: Settings) -> Decider:
-    """Load the policies that events may name. Raises PolicyError, OSError or UnicodeDecodeError for a bad file."""
-    policies: dict[str, Policy] = dict(BUILT_IN)
-    default = settings.policy
-    if default not in policies:
-        default = _add(policies, settings.policy)
-    for path in settings.policy_files:
-        _add(policies, path)
-    return Decider(policies, default, topics_of(settings), sandbox=settings.sandbox)
-
-
-def _add(policies: dict[str, Policy], path: str | Path) -> str:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path or its text
-        policy = load(file.read(), source=str(path))
-    policies[policy.name] = policy
-    return policy.name
-
-
-def topics_of(settings: Settings) -> Topics:
-    """The five topics."""
-    return Topics(
-        submitted=settings.topic_submitted,
-        approve=settings.topic_approve,
-        review=settings.topic_review,
-        reject=settings.topic_reject,
-        dead_letter=settings.topic_dead_letter,
-    )
 
 
 def analyst_of(settings: Settings) -> HumanStandard:

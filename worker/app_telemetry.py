@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from worker import __version__
 from worker.adapters.telemetry import Telemetry
+from worker.adapters.telemetry.otlp import mistakes
+from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,12 +20,26 @@ if TYPE_CHECKING:
 
 
 def traces_of(settings: Settings) -> Traces | None:
-    """Spans of OpenTelemetry, which is an extra: nothing of it is imported where nobody wants them."""
+    """Spans of OpenTelemetry, which is an extra: nothing of it is imported where nobody wants them.
+
+    Raises SettingsError for what the SDK could not use of its own variables, or would write down with a secret in it.
+    """
+    require_tracing(settings)
     if not settings.tracing:
         return None
-    from worker.adapters.telemetry.traces import Traces, provider  # noqa: PLC0415 - see above
+    try:
+        from worker.adapters.telemetry.traces import Traces, provider  # noqa: PLC0415 - see above
 
-    return Traces(provider(__version__, settings.kafka_group_instance_id), settings.kafka_group_id)
+        made = provider(__version__, settings.kafka_group_instance_id)
+    except (ImportError, RuntimeError, ValueError) as fault:  # the SDK's, that name the variable
+        raise SettingsError((f"TRACING: OpenTelemetry's variables: {fault}",)) from fault
+    return Traces(made, settings.kafka_group_id)
+
+
+def require_tracing(settings: Settings) -> None:
+    """Raise SettingsError where spans are wanted and OpenTelemetry's own variables cannot be used."""
+    if settings.tracing and (found := mistakes(os.environ)):
+        raise SettingsError(found)
 
 
 def telemetry_of(

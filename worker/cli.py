@@ -13,7 +13,7 @@ from worker import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.settings import Loaded, Settings
+    from worker.settings import Loaded, Settings, SettingsError
 
     Command = Callable[[argparse.Namespace], int]
     Delegated = Callable[[Sequence[str]], int]
@@ -99,8 +99,12 @@ def _loaded(unneeded: Sequence[str] = ()) -> Loaded | None:
     try:
         return load(unneeded=unneeded)
     except SettingsError as refusal:
-        print("The settings cannot be used:", *refusal.mistakes, sep="\n  ", file=sys.stderr)
+        _tell(refusal)
         return None
+
+
+def _tell(refusal: SettingsError) -> None:
+    print("The settings cannot be used:", *refusal.mistakes, sep="\n  ", file=sys.stderr)
 
 
 def _run(_args: argparse.Namespace) -> int:
@@ -108,7 +112,8 @@ def _run(_args: argparse.Namespace) -> int:
         return Exit.USAGE
     from worker.app import run
 
-    return run(loaded.settings)
+    settings = loaded.settings
+    return _unless_refused(lambda: run(settings))
 
 
 def _check(_args: argparse.Namespace) -> int:
@@ -116,7 +121,19 @@ def _check(_args: argparse.Namespace) -> int:
         return Exit.USAGE
     from worker.operations import check
 
-    return check(loaded.settings, sys.stdout)
+    settings = loaded.settings
+    return _unless_refused(lambda: check(settings, sys.stdout))
+
+
+def _unless_refused(run: Callable[[], int]) -> int:
+    """Some mistakes show only when a setting is used: what is in a policy's file, and in variables of libraries."""
+    from worker.settings import SettingsError
+
+    try:
+        return run()
+    except SettingsError as refusal:
+        _tell(refusal)
+        return Exit.USAGE
 
 
 def _topics(args: argparse.Namespace) -> int:

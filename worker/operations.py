@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.adapters.kafka.inspection import CLEANUP_POLICY, COMPACT, MAX_MESSAGE_BYTES, Inspection, InspectionError
-from worker.app import analyst_of, connection_of, decider_of, topics_of
+from worker.app import analyst_of, connection_of
+from worker.app_policies import decider_of, topics_of
+from worker.app_telemetry import require_tracing
 from worker.flow.faults import FAULTS
 from worker.flow.replay_ledger import ledger_topic
 
@@ -42,7 +44,7 @@ class Finding:
 
 
 def check(settings: Settings, out: TextIO) -> int:
-    """Try policies, brokers, topics, permissions and the API; returns the exit code."""
+    """Try policies, brokers, topics, permissions and the API; returns the exit code. Raises SettingsError."""
     return asyncio.run(_check(settings, out))
 
 
@@ -59,6 +61,7 @@ async def _check(settings: Settings, out: TextIO) -> int:
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     decider = decider_of(settings)
+    require_tracing(settings)
     policy = decider.policies[decider.default]
     yield Finding("policy", f"{policy.name} {policy.digest}")
     try:

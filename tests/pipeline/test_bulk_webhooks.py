@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
 from tests.fake_webhooks import SIGNALS, TIERS, FakeWebhooks, Manners
-from tests.pipeline.test_bulk import bought, bulk_scene
+from tests.pipeline.test_bulk import BOOK, bought, bulk_scene
 from tests.virtual_time import elapse, until, virtual
-from worker.pipeline.facts import JobEnded, JobResult
+from worker.pipeline.facts import JobEnded, JobResult, TrackDecided
 
 if TYPE_CHECKING:
     from tests.fake_jobs import FakeJobs
@@ -121,3 +122,24 @@ async def test_a_webhook_for_a_job_that_was_given_up_changes_nothing() -> None:
     worker.bulk.notice(0, orjson.dumps({"event": "job.complete", "job_id": "job-1"}))
     await scene.decided()
     assert results(worker, "webhook") == {"unknown_job": 41}
+
+
+@virtual
+async def test_nothing_is_decided_for_a_partition_that_is_somebody_else_s() -> None:
+    """Results held back by one key are decided in steps; the partition may go between two of them."""
+    scene, jobs = told_scene(Manners(lost=1.0), tracks=0)
+    for number in range(300):
+        scene.submit(f"track-{number}", key=b"one")
+    jobs.seconds = 1000.0
+    worker = scene.worker(book=replace(BOOK, max_items=300))
+    await until(lambda: jobs.jobs)
+    await elapse(1)
+    assert worker.bulk is not None
+    for number in reversed(range(300)):
+        worker.bulk.notice(0, event(f"0-{number}"))
+    decided = len(worker.seen(TrackDecided))
+    assert decided < 300
+    worker.source.dead = True
+    worker.worker._lanes[0].seal("moved")
+    await elapse(5)
+    assert len(worker.seen(TrackDecided)) == decided

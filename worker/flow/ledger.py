@@ -259,4 +259,5 @@ class Ledger:
     def seal(self) -> int:
         """End: nothing starts, finishes or commits any more. Returns how many records' purchase only we knew of."""
         self.sealed = True
+        self.freed.clear()
         return self.in_purchase

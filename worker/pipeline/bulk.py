@@ -156,7 +156,8 @@ class Bulk:
             if lane.ledger is None or lane.book is None or lane.sealed:
                 continue
             for job in lane.book.swept():
-                self._drivers.pop(job, None)
+                if (driver := self._drivers.pop(job, None)) is not None:
+                    driver.wake()  # to say that it has ended
                 lane.changed()
             for job in lane.book.jobs:
                 self._drive(lane, lane.book, lane.ledger, job)

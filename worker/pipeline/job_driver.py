@@ -128,6 +128,8 @@ class JobDriver:
                 await self._call()
             else:
                 await self._sleep(pause)
+        if not self._lane.sealed:
+            self._end("complete")  # webhooks and a commit were faster than what we slept for
         return None
 
     def _pause(self) -> float | None:

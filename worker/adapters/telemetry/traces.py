@@ -74,7 +74,7 @@ def provider(service_version: str, instance: str | None) -> TracerProvider:
     named = {"service.instance.id": instance} if instance is not None else {}
     resource = Resource.create({**ours, **named}).merge(OTELResourceDetector().detect())
     made = TracerProvider(resource=resource, shutdown_on_exit=False)
-    queue_size = None if OTEL_BSP_MAX_QUEUE_SIZE in os.environ else QUEUE_SIZE
+    queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue_size))
     return made
 
@@ -139,7 +139,7 @@ class Traces:
 
     def _opened(self, span: Span, partition: int, began: int) -> TraceContext | None:
         own = span.get_span_context()
-        if not own.is_valid:  # OTEL_SDK_DISABLED
+        if not own.is_valid or own.is_remote:  # OTEL_SDK_DISABLED: there is none, or it is the sender's
             return None
         context = TraceContext(
             format_trace_id(own.trace_id),
@@ -249,7 +249,8 @@ class Traces:
 
     def _end_span(self, span_id: str) -> None:
         self._topics.pop(span_id, None)
-        self._spans.pop(span_id).span.end(self._clock())
+        open_ = self._spans.pop(span_id)
+        open_.span.end(max(open_.began, self._clock()))  # the clock may have been set back
 
     # End.
 
