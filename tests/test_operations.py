@@ -23,6 +23,32 @@ def printed(*, replay: bool, **more: str) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def test_the_commands_can_be_pasted() -> None:
+    """They go to the brokers of the settings."""
+    for line in printed(replay=True, KAFKA_BOOTSTRAP_SERVERS="a.example:9092, b.example:9092"):
+        assert line.startswith("kafka-topics.sh --bootstrap-server 'a.example:9092, b.example:9092' --create ")
+
+
+def test_check_says_what_to_mend_where_nobody_answers(tmp_path: Path) -> None:
+    """The client's own complaints are left out: each finding is said once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "check"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
+        | REQUIRED
+        | {"HS_BASE_URL": "http://127.0.0.1:1/api/v1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "FAIL  kafka: cannot connect to KAFKA_BOOTSTRAP_SERVERS: 127.0.0.1:1" in done.stdout
+    assert "FAIL  API at http://127.0.0.1:1/api/v1: connect_failed" in done.stdout
+    assert "Check HS_BASE_URL" in done.stdout
+    assert done.stdout.endswith("2 to mend\n")
+
+
 def test_the_topics_of_replays_are_printed_only_when_asked_for() -> None:
     without, with_them = printed(replay=False), printed(replay=True)
     assert len(without) == 5

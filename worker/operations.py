@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from worker.adapters.kafka.inspection import CLEANUP_POLICY, COMPACT, MAX_MESSAGE_BYTES, Inspection, InspectionError
 from worker.app import analyst_of, connection_of
 from worker.app_policies import decider_of, topics_of
 from worker.app_telemetry import require_tracing
-from worker.flow.faults import FAULTS
+from worker.flow.faults import FaultKind
 from worker.flow.replay_ledger import ledger_topic
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Finding:
 
 def check(settings: Settings, out: TextIO) -> int:
     """Try policies, brokers, topics, permissions and the API; returns the exit code. Raises SettingsError."""
+    _quieten()
     return asyncio.run(_check(settings, out))
 
 
@@ -166,6 +169,17 @@ async def _asked(subject: str, question: Awaitable[None], mend: str) -> Finding:
     return Finding(subject, "usable")
 
 
+_API_MEND = "The API answers, but not as it should: try again, and if it lasts, ask its operator."
+_API_MENDS: Mapping[FaultKind, str] = {
+    FaultKind.CONNECT_FAILED: "Check HS_BASE_URL, then the way: network policy, firewall, HTTPS_PROXY, HS_CA_FILE.",
+    FaultKind.KEY_REFUSED: "Set a valid HS_API_KEY.",
+    FaultKind.CREDITS_EXHAUSTED: "Buy credits; a worker that runs goes on by itself.",
+    FaultKind.CDN_REFUSED: "The CDN before the API refuses this client: look at the egress address and proxies.",
+    FaultKind.MISCONFIGURED: "HS_BASE_URL or HS_API_GENERATION does not fit the API.",
+    FaultKind.THROTTLED: "The quota is used up for now: somebody uses the key. Try again in a minute.",
+}
+
+
 async def _api(settings: Settings) -> Finding:
     analyst = analyst_of(settings)
     try:
@@ -175,7 +189,7 @@ async def _api(settings: Settings) -> Finding:
     subject = f"API at {settings.hs_base_url}"
     if fault is None:
         return Finding(subject, "reached, the key is accepted")
-    return Finding(subject, f"{fault.kind}: {fault.detail}", f"Why this matters: {FAULTS[fault.kind].reason}.")
+    return Finding(subject, f"{fault.kind}: {fault.detail}", _API_MENDS.get(fault.kind, _API_MEND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +207,18 @@ def topics(settings: Settings, out: TextIO, *, create: bool, replay: bool) -> in
     if settings.webhook_url is not None:
         needed.append(_Needed(settings.topic_webhook, PARTITIONS, WEBHOOK_CONFIGS))
     if create:
+        _quieten()
         return asyncio.run(_create(settings, needed, out))
+    servers = quote(settings.kafka_bootstrap_servers)
     for topic in needed:
         configs = "".join(f" --config {name}={value}" for name, value in topic.configs.items())
         made = f"--topic {topic.name} --partitions {topic.partitions}{configs}"
-        print(f"kafka-topics.sh --create --if-not-exists {made}", file=out)
+        print(f"kafka-topics.sh --bootstrap-server {servers} --create --if-not-exists {made}", file=out)
     return OK
+
+
+def _quieten() -> None:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what went wrong is said once, by us
 
 
 async def _create(settings: Settings, needed: Sequence[_Needed], out: TextIO) -> int:
