@@ -80,7 +80,7 @@ FACTS: tuple[f.Fact, ...] = (
     f.JobResult("page", "decided"),
     f.ModeChanged(3, "bulk", 100_000, 7200.5),
     DECIDED,
-    f.DeadLettered(3, 102, "not_json", ""),
+    f.DeadLettered(3, 102, "not_json", "", "track-dead-letter"),
     f.PartitionStopped(3, 51, 100, 7),
     f.CommitFinished(3, "committed", 7, 0.036),
     f.CommitFinished(3, "fenced", 9, 0.1, "ProducerFenced"),

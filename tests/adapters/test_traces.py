@@ -173,6 +173,7 @@ async def test_a_track_that_people_decide_and_a_dead_letter_are_errors() -> None
     errors = {(span.attributes or {})["error.type"]: span for span in stage.spans("process")}
     assert errors.keys() == {"failed", "not_json"}
     assert {span.status.status_code for span in errors.values()} == {StatusCode.ERROR}
+    assert sorted(span.name for span in stage.spans("send")) == ["send dead-letter", "send review"]
     buried = next(message for message in stage.scene.broker.visible if message.topic == "dead-letter")
     assert named_by(buried) == SPAN_ID, "a dead letter goes out as it came"
 

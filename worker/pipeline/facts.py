@@ -153,6 +153,7 @@ class DeadLettered:
     offset: int
     code: str
     path: str
+    output_topic: str
     trace: TraceContext | None = None
 
 

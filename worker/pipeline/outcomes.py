@@ -79,7 +79,8 @@ class Outcomes:
         """Finish a record that is no event."""
         message = self.decider.dead_letter(entry.record, problem, at=self.wall())
         span = self.trace(entry)
-        self._observe(DeadLettered(lane.partition, entry.record.offset, str(problem.code), problem.path, span))
+        code, offset = str(problem.code), entry.record.offset
+        self._observe(DeadLettered(lane.partition, offset, code, problem.path, message.topic, span))
         self._finish(lane, entry, message)
 
     def rule(self, entry: Entry, track: TrackSubmitted, analysis: Analysis, attempts: int) -> Decided:

@@ -58,14 +58,15 @@ _NANO = 1_000_000_000
 _WENT_WELL = frozenset({"finished", "accepted", "running", "answered"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Open:
-    """A span that has not ended; `began` is Unix nanoseconds. `topic`: where its decision goes, once there is one."""
+    """A span that has not ended; `began` is Unix nanoseconds. `topic`: where its outcome goes, once there is one."""
 
     span: Span
     context: Context
     partition: int
     began: int
+    topic: str = ""
 
 
 def provider(service_version: str, instance: str | None) -> TracerProvider:
@@ -88,7 +89,6 @@ class Traces:
         self._group = group
         self._clock = clock
         self._spans: dict[str, _Open] = {}  # by span id; those alone that somebody keeps
-        self._topics: dict[str, str] = {}  # of decisions that wait for their commit, by the same
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.CallFinished: self._call_finished,
             f.QuotaWaited: self._quota_waited,
@@ -201,7 +201,7 @@ class Traces:
         self._end(fact.trace)
 
     def _track_decided(self, fact: f.TrackDecided) -> None:
-        if fact.trace is None or (open_ := self._of(fact.trace)) is None:
+        if (open_ := self._of(fact.trace)) is None:
             return
         attributes: dict[str, AnyValue] = {
             "track_intake.decision_id": fact.decision_id,
@@ -219,21 +219,25 @@ class Traces:
         else:
             waited = self._tracer.start_span("wait for a turn", open_.context, start_time=open_.began)
             waited.end(open_.began + _nano(fact.queued_seconds))
-        self._topics[fact.trace.span_id] = fact.output_topic
+        open_.topic = fact.output_topic
 
     def _dead_lettered(self, fact: f.DeadLettered) -> None:
         if (open_ := self._of(fact.trace)) is not None:
             _failed(open_.span, fact.code)
+            open_.topic = fact.output_topic
 
     def _tracks_committed(self, fact: f.TracksCommitted) -> None:
         for trace in fact.traces:
             if trace is None or (open_ := self._of(trace)) is None:
                 continue
-            topic = self._topics.pop(trace.span_id, None)
-            name = f"send {topic}" if topic is not None else "send"
-            attributes = {"messaging.system": "kafka", "messaging.operation.type": "send"}
-            where = {"messaging.destination.name": topic} if topic is not None else {}
-            self._child(open_, name, fact.seconds, SpanKind.PRODUCER, attributes | where).end(self._clock())
+            attributes = {
+                "messaging.system": "kafka",
+                "messaging.operation.type": "send",
+                "messaging.operation.name": "send",
+                "messaging.destination.name": open_.topic,
+            }
+            sent = self._child(open_, f"send {open_.topic}", fact.seconds, SpanKind.PRODUCER, attributes)
+            sent.end(self._clock())
             self._end(trace)
 
     def _lane_sealed(self, fact: f.LaneSealed) -> None:
@@ -248,7 +252,6 @@ class Traces:
             self._end_span(trace.span_id)
 
     def _end_span(self, span_id: str) -> None:
-        self._topics.pop(span_id, None)
         open_ = self._spans.pop(span_id)
         open_.span.end(max(open_.began, self._clock()))  # the clock may have been set back
 
