@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from prometheus_client import disable_created_metrics
+
 from worker import __version__
-from worker.adapters.telemetry import Telemetry
+from worker.adapters.telemetry import Infos, Telemetry
 from worker.adapters.telemetry.otlp import mistakes
 from worker.settings import SettingsError
 
@@ -45,17 +47,12 @@ def require_tracing(settings: Settings) -> None:
 def telemetry_of(
     settings: Settings, status: Callable[[], WorkerStatus], decider: Decider, traces: Traces | None
 ) -> Telemetry:
-    """Where every fact goes."""
-    return Telemetry(
-        status,
-        __version__,
-        settings.log_level,
-        settings.log_format,
-        policies=_policies_of(decider),
-        traces=traces,
-    )
+    """Where every fact goes. Process-wide: no series that only says when another one began."""
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library's
+    return Telemetry(status, _infos_of(decider), settings.log_level, settings.log_format, traces=traces)
 
 
-def _policies_of(decider: Decider) -> tuple[tuple[str, str, str], ...]:
+def _infos_of(decider: Decider) -> Infos:
     names = sorted(decider.policies.items())
-    return tuple((name, each.digest, str(name == decider.default).lower()) for name, each in names)
+    policies = tuple((name, each.digest, str(name == decider.default).lower()) for name, each in names)
+    return Infos(__version__, policies, tuple(decider.outcomes()))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from types import MappingProxyType
 
-from worker.adapters.telemetry import Telemetry
+from worker.adapters.telemetry import Infos, Telemetry
 from worker.domain.trace import TraceContext
 from worker.pipeline import facts as f
 from worker.pipeline.statuses import LaneStatus, QuotaStatus, WorkerStatus
 
 TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+INFOS = Infos("9.9", (("two-tier", "sha256:abc", "true"),), (("track-approve", "approve", None, "two-tier"),))
 LANE = LaneStatus(
     topic="track-submitted",
     partition=3,
@@ -101,6 +102,4 @@ def telemetry(
     level: str = "debug", layout: str = "json", status: WorkerStatus = STATUS
 ) -> tuple[Telemetry, io.BytesIO]:
     stream = io.BytesIO()
-    return Telemetry(
-        lambda: status, "9.9", level, layout, stream, policies=(("two-tier", "sha256:abc", "true"),)
-    ), stream
+    return Telemetry(lambda: status, INFOS, level, layout, stream), stream

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from tests.adapters.sample_facts import DECIDED, LANE, STATUS
+from tests.adapters.sample_facts import DECIDED, INFOS, LANE, STATUS
 from worker.adapters.telemetry import Telemetry
 from worker.adapters.telemetry.traces import Traces
 from worker.domain.record import Record
@@ -89,10 +89,7 @@ class Stage:
         self.traces = Traces(self.provider, "group") if variant.sampler is not None else None
         status = replace(STATUS, lanes=tuple(replace(LANE, partition=number) for number in range(PARTITIONS)))
         self._null = Path("/dev/null").open("wb")  # noqa: SIM115 - as long as the stage
-        policies = (("two-tier", "abc", "true"),)
-        self.told = Telemetry(
-            lambda: status, "1.0", variant.log_level, "json", self._null, policies=policies, traces=self.traces
-        )
+        self.told = Telemetry(lambda: status, INFOS, variant.log_level, "json", self._null, traces=self.traces)
 
     def run(self, first: int, events: int) -> float:
         """CPU µs an event."""

@@ -146,6 +146,14 @@ def test_mock_results_decide_in_the_sandbox_only() -> None:
     assert (outside.decision, outside.reason, inside.decision) == ("manual_review", "mock_result", "approve")
 
 
+def test_every_outcome_of_every_policy_is_told_with_its_topic() -> None:
+    told = DECIDER.outcomes()
+    assert len(told) == len(set(told)) == sum(len(policy.outcomes) for policy in BUILT_IN.values())
+    assert {topic for topic, decision, _, _ in told if decision == "rejected"} == {TOPICS.reject}
+    assert (TOPICS.approve, "approve", None, "two-tier") in told
+    assert (TOPICS.review, "manual_review", "mock_result", "certification") in told
+
+
 def test_a_default_that_is_not_loaded_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="'nope'"):
         Decider(BUILT_IN, "nope", TOPICS)

@@ -158,6 +158,12 @@ def test_nothing_passes_and_nothing_is_refused_without_the_explicit_word(
         assert decision in {UNDECIDED[policy.kind], "manual_review"}
 
 
+@given(analysis=ANALYSES, name=st.sampled_from(sorted(BUILT_IN)), sandbox=st.booleans())
+def test_whatever_is_decided_is_among_the_outcomes(analysis: Analysis, name: str, sandbox: bool) -> None:
+    ruling = rule(BUILT_IN[name], analysis, sandbox=sandbox)
+    assert Outcome(ruling.decision, ruling.reason) in BUILT_IN[name].outcomes
+
+
 @given(analysis=ANALYSES, name=st.sampled_from(sorted(BUILT_IN)))
 def test_failures_and_mocks_are_for_people_under_every_policy(analysis: Analysis, name: str) -> None:
     if analysis.mock or analysis.status is not AnalysisStatus.SUCCESS:

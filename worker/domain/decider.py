@@ -66,6 +66,14 @@ class Decider:
         if self.default not in self.policies:
             raise ValueError(f"the default policy {self.default!r} is not among those loaded")
 
+    def outcomes(self) -> list[tuple[str, str, str | None, str]]:
+        """Everything that may be decided: topic, decision, reason, policy."""
+        return [
+            (self.topics.of(outcome.decision), outcome.decision, outcome.reason, policy.name)
+            for policy in self.policies.values()
+            for outcome in policy.outcomes
+        ]
+
     def read(self, record: Record) -> TrackSubmitted | Unreadable:
         """Read one record as an event; its policy, where it names one, is loaded."""
         return decode(record, self.policies)

@@ -62,6 +62,11 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", _digest(self.kind, self.rules, self.default))
 
+    @property
+    def outcomes(self) -> frozenset[Outcome]:
+        """Everything that it may decide, and why."""
+        return frozenset(each.outcome for each in (*GUARDS, *self.rules)) | {self.default}
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:

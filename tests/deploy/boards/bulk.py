@@ -12,6 +12,7 @@ from tests.deploy.boards.panels import (
     per_minute,
     quantile,
     rate,
+    seen,
     selector,
     share,
     total,
@@ -121,7 +122,7 @@ WORKED_OFF = Row(
             "cpm",
             (
                 Query(
-                    per_minute("api_calls", "operation, outcome", 'operation=~"create_job|ask_job|read_results"'),
+                    seen(per_minute("api_calls", "operation, outcome", 'operation=~"create_job|ask_job|read_results"')),
                     "{{operation}}: {{outcome}}",
                 ),
             ),

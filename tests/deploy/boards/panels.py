@@ -74,6 +74,11 @@ def per_minute(metric: str, by: str = "", more: str = "") -> str:
     return f"60 * {rate(metric, by, more)}"
 
 
+def seen(expr: str) -> str:
+    """Only the series that move: counters begin at 0 with every label that they may ever have."""
+    return f"{expr} > 0"
+
+
 def increase(metric: str, by: str = "", more: str = "") -> str:
     """A counter's growth in the time that the dashboard shows."""
     return f"{_sum(by)} (increase({selector(metric + '_total', more)}[$__range]))"

@@ -13,6 +13,7 @@ from tests.deploy.boards.panels import (
     quantile,
     quantiles,
     rate,
+    seen,
     selector,
     share,
 )
@@ -31,7 +32,7 @@ API = Row(
             "Calls by outcome",
             "finished, accepted, running and answered are good; anything else is a fault, see the README's table.",
             "cpm",
-            (Query(per_minute("api_calls", "operation, outcome"), "{{operation}}: {{outcome}}"),),
+            (Query(seen(per_minute("api_calls", "operation, outcome")), "{{operation}}: {{outcome}}"),),
             kind="stack",
         ),
         Panel(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from worker.adapters.telemetry.logs import FactLog, LibraryMessages, build_logger
 from worker.adapters.telemetry.metrics import Infos, Metrics
 
+__all__ = ["Infos", "Telemetry"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
@@ -24,16 +26,15 @@ class Telemetry:
     def __init__(
         self,
         status: Callable[[], WorkerStatus],
-        version: str,
+        infos: Infos,
         log_level: str = "info",
         log_format: str = "json",
         stream: BinaryIO | None = None,
         *,
-        policies: tuple[tuple[str, str, str], ...] = (),
         traces: Observe | None = None,
     ) -> None:
         self.log = build_logger(log_level, log_format, stream)
-        self.metrics = Metrics(status, Infos(version, policies))
+        self.metrics = Metrics(status, infos)
         self._write = FactLog(self.log, log_level)
         self._draw = traces
 

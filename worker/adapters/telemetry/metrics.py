@@ -37,10 +37,14 @@ BOUGHT_BY = ("finished", "accepted")  # outcomes of a submission
 
 @dataclass(frozen=True, slots=True)
 class Infos:
-    """What does not change while the process runs. `policies`: name, digest, and "true" for the default's."""
+    """What does not change while the process runs. `policies`: name, digest, and "true" for the default's.
+
+    `outcomes`: topic, decision, reason and policy of all that may be decided.
+    """
 
     version: str
     policies: tuple[tuple[str, str, str], ...] = ()
+    outcomes: tuple[tuple[str, str, str | None, str], ...] = ()
 
 
 class Children(dict[tuple[str, ...], Any]):
@@ -62,7 +66,8 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         self._wall = wall
         self._of = {metric.name: Children(_family(metric, self.registry)) for metric in c.FED_BY_FACTS}
-        for metric, labels in known(name for name, _, _ in infos.policies):
+        outcomes = [(topic, decision, reason or "none", policy) for topic, decision, reason, policy in infos.outcomes]
+        for metric, labels in known((name for name, _, _ in infos.policies), outcomes):
             self._count(metric, *labels, by=0)
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             f.RecordsReceived: self._records_received,

@@ -17,7 +17,7 @@ from worker.flow.mode import Mode
 from worker.pipeline import facts as f
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from worker.adapters.telemetry.catalogue.metric import Metric
 
@@ -26,6 +26,13 @@ HOLDING = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.ho
 _BILLED = tuple(kind.value for kind, treatment in FAULTS.items() if treatment.may_be_billed)
 _JOB_OUTCOMES = get_args(f.JobOutcome)
 _LANE_CAUSES = ("moved", "fenced", "stopped")
+_SUCCESSES: Mapping[f.Operation, tuple[str, ...]] = {
+    "submit": ("finished", "accepted"),
+    "poll": ("finished", "running"),
+    "create_job": ("accepted",),
+    "ask_job": ("answered",),
+    "read_results": ("answered",),
+}
 _ONE_LABEL: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (tracks.ANALYSES, tuple(AnalysisStatus)),
     (tracks.DEAD_LETTERS, tuple(ReadError)),
@@ -48,11 +55,16 @@ _ONE_LABEL: tuple[tuple[Metric, tuple[str, ...]], ...] = (
 )
 
 
-def known(policies: Iterable[str]) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+def known(
+    policies: Iterable[str] = (), outcomes: Iterable[tuple[str, ...]] = ()
+) -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Every series that begins at 0: its metric, its label values in the order of the metric's labels.
 
-    `policies` are the names of those that are loaded.
+    `policies` are the names of those that are loaded, `outcomes` the labels of what they may decide.
     """
+    yield from ((tracks.DECISIONS, labels) for labels in outcomes)
+    for operation, success in _SUCCESSES.items():
+        yield from ((api.CALLS, (operation, outcome)) for outcome in (*success, *_FAULTS))
     for metric, values in _ONE_LABEL:
         yield from ((metric, (value,)) for value in values)
     for tier, value, policy in product(Tier, TierValue, policies):
