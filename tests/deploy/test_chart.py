@@ -74,7 +74,7 @@ def test_every_setting_has_one_way_in() -> None:
 def test_values_name_every_key_and_every_key_is_checked() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     given = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(given) == set(schema["properties"]) - {"global"}
+    assert set(given) == set(schema["properties"]) - {"global", "enabled"}
     assert all(value.get("type") != "object" or "additionalProperties" in value for value in parts(schema))
 
 
@@ -132,6 +132,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_work_is_refused_by_name(chart: Path, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError, match=named):
         render(chart, LEAST | changes)
+
+
+def test_a_parent_chart_may_switch_it_by_a_condition(chart: Path) -> None:
+    """Helm hands the condition's value down with the others."""
+    assert render(chart, samples.values("least", enabled=True)) == render(chart, samples.values("least"))
 
 
 def test_webhooks_from_outside_come_in_where_their_addresses_are_named(chart: Path) -> None:
