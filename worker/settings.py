@@ -104,7 +104,7 @@ class Settings(BaseModel):
     kafka_transaction_timeout_seconds: Seconds = 15.0
     """The broker aborts a transaction that stays open for longer."""
     kafka_metadata_max_age_seconds: Seconds = 60.0
-    """How long the brokers' word on topics counts: partitions that are added are taken up within it."""
+    """How long the brokers' word on topics counts: added partitions are taken up within it, at worst three times it."""
     kafka_auto_offset_reset: Annotated[Literal["earliest", "latest", "none"], Lower] = "earliest"
     """Where a partition without a commit starts, also one that is added. none: refuse, and end."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 SEED = 20261004
 EVENTS = 400
+AT_WORK = 60
+OWN_PART_SECONDS = 15  # a loaded machine takes its time; a wait for a time-out of ours would take much longer
 
 
 async def test_coordinators_move_while_a_worker_works(tmp_path: Path) -> None:
@@ -41,6 +43,33 @@ async def test_coordinators_move_while_a_worker_works(tmp_path: Path) -> None:
             verdict = await stage.examine(seed=SEED)
             verdict.require()
             assert (verdict.decisions, verdict.bought_again) == (EVENTS, 0)
+    finally:
+        cluster.stop()
+
+
+async def test_each_broker_dies_in_turn_and_the_worker_adds_little(tmp_path: Path) -> None:
+    """Whatever it led and coordinated, the controller's quorum included; once Kafka takes events, they are decided.
+
+    A submission returns when the partitions have new leaders: what comes after that is the worker's own part.
+    """
+    cluster = KafkaCluster(tmp_path, brokers=3, proxied=True)
+    try:
+        await cluster.start()
+        async with cluster.proxy(seed=SEED), scene(cluster, tmp_path, "dying") as stage:
+            worker = stage.start_worker(KAFKA_BOOTSTRAP_SERVERS=cluster.proxied_bootstrap_servers)
+            for turn, node in enumerate((1, 2, 3)):
+                await stage.submit(tracks(AT_WORK, run=stage.run, partitions=8, seed=SEED, first=2 * turn * AT_WORK))
+                await stage.simulator.bought((2 * turn + 1) * AT_WORK - 8)
+                cluster.kill(node)
+                await stage.submit(
+                    tracks(AT_WORK, run=stage.run, partitions=8, seed=SEED, first=(2 * turn + 1) * AT_WORK)
+                )
+                await stage.until_done(2 * (turn + 1) * AT_WORK, seconds=OWN_PART_SECONDS)
+                await cluster.restart(node)
+            assert await worker.stop() == 0
+            verdict = await stage.examine(seed=SEED)
+            verdict.require()
+            assert (verdict.decisions, verdict.bought_again) == (6 * AT_WORK, 0)
     finally:
         cluster.stop()
 

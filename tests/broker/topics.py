@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from tests.broker.kafka import administrator
 from tests.broker.waiting import wait_until
+from worker.adapters.kafka import cancellation
 from worker.domain.record import Record
 from worker.flow import commit_point
 
@@ -107,7 +109,11 @@ async def reader(bootstrap_servers: str, isolation_level: str = "read_committed"
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        try:
+            await consumer.stop()
+        except asyncio.CancelledError:
+            if cancellation.is_ours():
+                raise  # else it is aiokafka's own fetch task, and would hide why the test failed
 
 
 async def read_all(bootstrap_servers: str, topics: Sequence[str]) -> list[Record]:

@@ -52,8 +52,8 @@ def main() -> int:
         home = keep or Path(scratch)
         home.mkdir(parents=True, exist_ok=True)
         aftermath = asyncio.run(run(home, options))
-    print(figures(aftermath))  # noqa: T201 - the figures are the output
-    broken = broken_promises(aftermath)
+        print(figures(aftermath))  # noqa: T201 - the figures are the output; they need the logs below `home`
+        broken = broken_promises(aftermath)
     print("\n".join(broken) or "every promise kept")  # noqa: T201 - the verdict
     return 1 if broken else 0
 

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import KafkaError
+
 from tests.broker import topics as broker_view
 from tests.broker.disk import NEEDED
 from tests.broker.waiting import wait_until
@@ -130,11 +132,23 @@ class Faults:
         await asyncio.sleep(step.seconds)
 
     async def _partitions_added(self, _step: Step, injury: Injury) -> None:
-        topic = self.scene.topics.submitted
-        partitions = len(await broker_view.ends(self.scene.servers, topic))
-        if partitions < MOST_PARTITIONS:
-            await self.cluster.add_partitions(topic, partitions + 1)
-        injury.note = f"{partitions} partitions before"
+        """As an operator would: whose request meets a broker that is away makes it again."""
+        wanted: int | None = None
+
+        async def grown() -> bool:
+            nonlocal wanted
+            topic = self.scene.topics.submitted
+            try:
+                partitions = len(await broker_view.ends(self.scene.servers, topic))
+                wanted = wanted or min(partitions + 1, MOST_PARTITIONS)
+                if partitions < wanted:
+                    await self.cluster.add_partitions(topic, wanted)
+            except (KafkaError, OSError, TimeoutError):
+                return False
+            return True
+
+        await wait_until("a partition is added", grown, STOP_SECONDS, 0.5)
+        injury.note = f"{wanted} partitions"
 
     async def _stop(self, seat: Seat) -> int:
         self.fleet.measure()

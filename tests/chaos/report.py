@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from itertools import chain
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,22 @@ import orjson
 
 from tests.broker.bad_input import KIND
 from tests.broker.drive import read_log
+from tests.broker.verify import Place
 from tests.chaos.plan import TRACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tests.broker.verify import Evidence
     from tests.chaos.faults import Injury
     from tests.chaos.run import Aftermath
 
 MEMORY_BYTES = 300 << 20
-LOOSE_SECONDS = 0.5  # what was committed before a fault may still arrive so long after it
+FELT_SECONDS = 5.0  # so long after its end a fault may still be felt
+# These answer with Retry-After until the end of the API's minute, and workers do as they are told.
+RETRY_AFTER, RETRY_AFTER_SECONDS = frozenset({"throttle", "error_503", "outage"}), 60.0
+LOOSE_SECONDS = 0.5  # what one transaction has committed reaches a consumer within so long
+SLOWEST = 1.3  # times the mean: the simulator's slowest analysis
 # What the policy in force (two-tier) makes of a finding. A failure on the way turns any of them into a review.
 RIGHT = {"human": "approve", "inconclusive": "approve", "ai": "reject"}
 NAMED = re.compile(rb"sandbox=([a-z-]+)")
@@ -80,44 +86,57 @@ def figures(aftermath: Aftermath) -> str:
 
 
 def _recovery(aftermath: Aftermath, kind: str) -> str:
-    """Silence of the partitions concerned (none named: each one) from the fault's beginning; with the API well."""
-    hit = [injury for injury in aftermath.injuries if injury.step.kind.startswith(kind)]
-    whole = frozenset(outcome.place.partition for outcome in aftermath.evidence.outcomes)
+    """The longest silence of a partition concerned (none named: of any), for faults that were alone and others."""
+    decisions = _decisions_by_partition(aftermath)
     alone, mixed = list[float](), list[float]()
-    for injury in hit:
-        silence = _silence(aftermath, injury.partitions or whole, injury.began, every=not injury.partitions)
-        if silence is not None:
-            (mixed if _is_mixed(injury, aftermath.injuries) else alone).append(silence)
+    for injury in aftermath.injuries:
+        if injury.step.kind.startswith(kind):
+            partitions = injury.partitions or decisions.keys()
+            felt = injury.began, injury.ended + FELT_SECONDS
+            longest = max((silence(decisions.get(partition, ()), *felt) for partition in partitions), default=0.0)
+            (mixed if _is_mixed(injury, aftermath.injuries) else alone).append(longest)
     return f"silence after {kind}: {_spread(alone)}; with other faults at the same time: {_spread(mixed)}"
 
 
 def _is_mixed(injury: Injury, injuries: Sequence[Injury]) -> bool:
-    """Whether a fault of another track was at work within five seconds of its beginning."""
-    others = (other for other in injuries if other.step.track != injury.step.track)
+    """Whether a fault of another track was felt while this one was; those of a track leave each other time."""
     quiet = {card.kind for card in TRACKS["api"] if card.lasts == (0.0, 0.0)}
     return any(
-        other.began < injury.began + 5 and other.ended > injury.began - 1 and other.step.kind not in quiet
-        for other in others
+        other.began < injury.ended + FELT_SECONDS and injury.began < other.ended + _felt_seconds(other)
+        for other in injuries
+        if other.step.track != injury.step.track and other.step.kind not in quiet
     )
 
 
-def _silence(aftermath: Aftermath, partitions: Collection[int], at: float, *, every: bool) -> float | None:
-    """Seconds until these partitions decide again, as a consumer sees it; `every`: the last of them."""
-    times: dict[int, list[float]] = {partition: [] for partition in partitions}
-    for when, partition in aftermath.timeline:
-        if at <= when < at + 60 and partition in times:
-            times[partition].append(when)
-    each = times.values() if every else [list(chain.from_iterable(times.values()))]
-    gaps = [_gap(at, sorted(found)) for found in each]
-    return max((gap for gap in gaps if gap is not None), default=None)
+def _felt_seconds(injury: Injury) -> float:
+    return RETRY_AFTER_SECONDS if injury.step.kind in RETRY_AFTER else FELT_SECONDS
 
 
-def _gap(at: float, times: Sequence[float]) -> float | None:
-    edges = [at, *times]
-    return max(
-        (later - earlier for earlier, later in zip(edges, times, strict=False) if earlier <= at + LOOSE_SECONDS),
-        default=None,
-    )
+def silence(decisions: Sequence[tuple[float, float]], began: float, ended: float) -> float:
+    """The longest time in which one partition decided nothing though something was due; 0 where that never was.
+
+    `decisions`: when a consumer saw each, in this order, and when it was due at the latest had all been well. Nothing
+    counts before `began`, nor what fell due after `ended`.
+    """
+    longest, last = 0.0, began
+    for number in range(bisect_right(decisions, (began, inf)), len(decisions)):
+        seen = decisions[number][0]
+        together = decisions[number : bisect_right(decisions, (seen + LOOSE_SECONDS, inf))]
+        silent_from = max(last, min(due for _, due in together))
+        if silent_from < ended:
+            longest = max(longest, seen - silent_from)
+        last = seen
+    return longest
+
+
+def _decisions_by_partition(aftermath: Aftermath) -> dict[int, list[tuple[float, float]]]:
+    """When a consumer saw each decision, and when it was due: the slowest analysis after its event was written."""
+    events, slowest = aftermath.evidence.events, SLOWEST * aftermath.options.service_seconds
+    found = defaultdict[int, list[tuple[float, float]]](list)
+    for seen, place in sorted(aftermath.timeline):
+        if place in events:
+            found[place.partition].append((seen, events[place].timestamp_ms / 1000 + slowest))
+    return found
 
 
 def _spread(seconds: Sequence[float]) -> str:
@@ -144,12 +163,13 @@ def _counted(counts: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda pair: -pair[1])) or "none"
 
 
-def timeline(seen: Sequence[tuple[float, bytes]]) -> list[tuple[float, int]]:
-    """(Unix seconds of arrival, input partition) of each decision that a consumer saw."""
-    found = list[tuple[float, int]]()
+def timeline(seen: Sequence[tuple[float, bytes]]) -> list[tuple[float, Place]]:
+    """(Unix seconds of arrival, its event's place) of each decision that a consumer saw."""
+    found = list[tuple[float, Place]]()
     for at, value in seen:
         try:
-            found.append((at, orjson.loads(value)["source"]["partition"]))
+            source = orjson.loads(value)["source"]
+            found.append((at, Place(source["partition"], source["offset"])))
         except (orjson.JSONDecodeError, KeyError, TypeError):
             continue  # a dead letter: as it came
     return found

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tests.broker.drive import WorkerProcess
-    from tests.broker.verify import Evidence, Verdict
+    from tests.broker.verify import Evidence, Place, Verdict
     from tests.chaos.plan import Step
 
 PARTITIONS = 12
@@ -97,7 +97,7 @@ class Aftermath:
     evidence: Evidence
     ledger: Mapping[str, Any]
     injuries: Sequence[Injury]
-    timeline: Sequence[tuple[float, int]]  # (Unix seconds, input partition) of each decision that a consumer saw
+    timeline: Sequence[tuple[float, Place]]  # (Unix seconds, its event's place) of each decision that a consumer saw
     crashes: Sequence[str]
     exit_codes: Sequence[int]
     peak_memory_bytes: int

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.helpers import create_ssl_context
 
 from worker.adapters.kafka import closed_transport, tokens, tolerant_records
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiokafka.abc import AbstractTokenProvider
+
+AWAY_SECONDS = 2.0  # between two rounds over all bootstrap servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,14 @@ class Connection:
             password=self.ssl_password or "",  # without one OpenSSL asks at the terminal, and waits
         )
         return context
+
+
+async def until_reachable(connect: Callable[[], Awaitable[None]]) -> None:
+    """Try until a broker answers: a process that ended instead would be back long after the brokers are."""
+    while True:
+        try:
+            await connect()
+        except KafkaConnectionError:  # aiokafka has logged which address refused, and why
+            await asyncio.sleep(AWAY_SECONDS)
+        else:
+            return

@@ -63,15 +63,17 @@ class GroupView:
             raise GroupUnknownError(f"cannot {what} {for_code(code).__name__}")
         owners = {}
         for member_id, client_id, host, _, assignment, *_ in members:
-            for partition in self._assigned(assignment):
+            for partition in partitions_of(assignment, self._topic):
                 owners[partition] = f"{member_id} (client {client_id}) on {host.removeprefix('/')}"
         return state, owners
 
-    def _assigned(self, assignment: bytes) -> list[int]:
-        if not assignment:  # a rebalance is under way
-            return []
-        decoded = ConsumerProtocolMemberAssignment.decode(assignment)
-        return [tp.partition for tp in decoded.partitions() if tp.topic == self._topic]
+
+def partitions_of(assignment: bytes, topic: str) -> list[int]:
+    """The partitions of this topic in a member's assignment; none during a rebalance."""
+    if not assignment:
+        return []
+    decoded = ConsumerProtocolMemberAssignment.decode(assignment)
+    return [tp.partition for tp in decoded.partitions() if tp.topic == topic]
 
 
 def _committed(found: Any) -> Committed | None:

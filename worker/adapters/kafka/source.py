@@ -15,7 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from worker.adapters.kafka import cancellation
+from worker.adapters.kafka import cancellation, overlooked
+from worker.adapters.kafka.connection import until_reachable
 from worker.adapters.kafka.operator_errors import NoCommittedOffsetError, SeatTakenError
 from worker.adapters.kafka.records import record_of
 from worker.flow.publication import Committed, SourceFailedError
@@ -67,6 +68,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
 
     def __init__(self, connection: Connection, group: GroupConfig) -> None:
         self._group = group
+        self._look_interval = connection.metadata_max_age_seconds
+        self._looks: asyncio.Task[None] | None = None
         self._admin = AIOKafkaAdminClient(**connection.arguments())
         self._consumer = AIOKafkaConsumer(
             **connection.arguments(),
@@ -92,14 +95,16 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         return f"<KafkaSource {self._group.topic} group={self._group.group_id}>"
 
     async def start(self, rebalanced: Rebalanced) -> None:
-        """Join the group."""
+        """Join the group; where no broker can be reached, wait until one can."""
         self._rebalanced = rebalanced
-        await self._admin.start()
+        await until_reachable(self._admin.start)
         self._consumer.subscribe([self._group.topic], listener=self)
         try:
-            await self._consumer.start()  # returns with an assignment
+            await until_reachable(self._consumer.start)  # returns with an assignment
         except KafkaError as exc:
             await self._join_anew(exc)
+        if self._group.group_instance_id is not None:
+            self._looks = asyncio.create_task(self._look_for_overlooked())
 
     @property
     def partitions(self) -> int:
@@ -108,6 +113,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
 
     async def stop(self) -> None:
         """Leave the group, within a bound."""
+        if self._looks is not None:
+            self._looks.cancel()
         for client in (self._consumer.stop, self._admin.close):
             try:
                 async with asyncio.timeout(STOP_SECONDS):
@@ -270,6 +277,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka s
         except (KafkaError, TimeoutError, OSError, ValueError, KeyError):
             pass  # a broker that is away: what is known, and what we were given
         self._partitions = 1 + max(known | {tp.partition for tp in assigned}, default=-1)
+
+    async def _look_for_overlooked(self) -> None:
+        found = overlooked.Overlooked()
+        while True:
+            await asyncio.sleep(self._look_interval)
+            if found.saw(await overlooked.look(self._admin, self._group.group_id, self._group.topic)):
+                self._consumer._coordinator.request_rejoin()  # noqa: SLF001 - aiokafka has no other way to join again
 
     async def _guarded(self, callback: Awaitable[None]) -> None:
         try:
