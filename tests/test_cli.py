@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import worker
 from worker import __version__
 from worker.cli import EXIT_MEANINGS, Exit
 
 ROOT = Path(__file__).parents[1]
+BUILT_IN = Path(worker.__file__).with_name("domain") / "builtin"
 REQUIRED = {"HS_API_KEY": "hidden", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 
 
@@ -91,7 +93,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
 def test_policies_that_cannot_be_loaded_start_nothing_and_are_all_named(tmp_path: Path, command: str) -> None:
     (tmp_path / "latin.toml").write_bytes(b"\xff")
     (tmp_path / "bad.toml").write_text('name = "mine"\n')
-    (tmp_path / "strict.toml").write_text((ROOT / "worker/domain/builtin/strict.toml").read_text())
+    (tmp_path / "strict.toml").write_text((BUILT_IN / "strict.toml").read_text())
     files = f"{tmp_path / 'latin.toml'},{tmp_path / 'bad.toml'},{tmp_path / 'strict.toml'}"
     done = run(tmp_path, command, **REQUIRED, POLICY="two-teir", POLICY_FILES=files)
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")
@@ -106,7 +108,7 @@ def test_policies_that_cannot_be_loaded_start_nothing_and_are_all_named(tmp_path
 
 
 def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
-    text = (ROOT / "worker/domain/builtin/strict.toml").read_text().replace('name = "strict"', 'name = "mine"')
+    text = (BUILT_IN / "strict.toml").read_text().replace('name = "strict"', 'name = "mine"')
     (tmp_path / "one.toml").write_text(text)
     (tmp_path / "same.toml").write_text(text)
     (tmp_path / "two.toml").write_text(text.replace("0.5", "0.6"))
