@@ -94,7 +94,7 @@ class FakeAnalyst:
         if job_id not in self._jobs:
             return Reply(Fault(FaultKind.JOB_UNKNOWN, "404"), quota)
         done = asyncio.get_running_loop().time() >= done_at
-        return Reply(Finished(HUMAN) if done else Running("processing"), quota)
+        return Reply(Finished(HUMAN) if done else Running(), quota)
 
     def asked(self, operation: Literal["submit", "poll"]) -> list[float]:
         """When such requests arrived."""

@@ -42,7 +42,7 @@ def faults(kinds: st.SearchStrategy[FaultKind]) -> st.SearchStrategy[Fault]:
 
 
 SUBMITTED = st.one_of(faults(TO_A_SUBMISSION), faults(TO_A_SUBMISSION), st.just(Accepted("job")), st.just(DONE))
-RUNNING = st.just(Running("queued"))
+RUNNING = st.just(Running())
 POLLED = st.one_of(faults(st.sampled_from(FaultKind)), RUNNING, RUNNING, st.just(DONE))
 
 
@@ -226,7 +226,7 @@ def test_after_the_deadline_every_fault_decides(kind: FaultKind, job_id: str | N
     assert isinstance(answer(course, kind), Decide)
 
 
-@pytest.mark.parametrize("result", [Accepted("job"), Running("queued")])
+@pytest.mark.parametrize("result", [Accepted("job"), Running()])
 def test_after_the_deadline_only_the_timeout_is_left(result: Accepted | Running) -> None:
     course = begun(RetryPolicy(deadline_seconds=1.0), "job")
     course.last_fault = Fault(FaultKind.UNAVAILABLE, "503")
@@ -268,7 +268,7 @@ def test_backoff_grows_to_its_cap(policy: RetryPolicy, chances: list[float]) -> 
 def test_polls_grow_and_stay_below_their_bound() -> None:
     course = begun(RetryPolicy(deadline_seconds=math.inf))
     course.follow(Reply(Accepted("job")), 1.0, 0.5, FIRST_POLL)
-    steps = [course.follow(Reply(Running("queued")), 1.0, 0.5, FIRST_POLL) for _ in range(50)]
+    steps = [course.follow(Reply(Running()), 1.0, 0.5, FIRST_POLL) for _ in range(50)]
     waits = [step.seconds for step in steps if isinstance(step, PollIn)]
     assert waits == sorted(waits)
     assert (waits[0], waits[-1], len(waits)) == (5.0, 30.0, 50)

@@ -26,9 +26,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A poll found the job unfinished. `status` is the API's word, for the log only."""
-
-    status: str
+    """A poll found the job unfinished. The API's word for that goes no further: it could be anything."""
 
 
 @dataclass(frozen=True, slots=True)

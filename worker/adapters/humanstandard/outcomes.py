@@ -132,7 +132,7 @@ def _submitted(body: dict[str, Any]) -> Result:
 def _polled(body: dict[str, Any], job_id: str | None) -> Result:
     status = body.get("status")
     if isinstance(status, str) and status not in _JOB_ENDS:
-        return Running(status if _CODE.fullmatch(status) else "unreadable")
+        return Running()
     return _finished(analysis_of(body, job_id=job_id))
 
 
