@@ -39,7 +39,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("worker.adapters", "worker.settings"),
     ),
     "worker.app_policies": ("worker.domain", "worker.settings"),
-    "worker.app_telemetry": ("worker.domain", "worker.pipeline", "worker.adapters", "worker.settings"),
+    "worker.app_telemetry": (
+        *("worker.domain", "worker.pipeline", "worker.adapters", "worker.settings", "worker.otlp_checks"),
+    ),
+    "worker.otlp_checks": ("worker.settings_checks",),
     "worker.app_bulk": ("worker.flow", "worker.pipeline", "worker.adapters", "worker.settings"),
     "worker.operations": (
         *("worker.app", "worker.app_policies", "worker.app_telemetry", "worker.domain", "worker.flow"),

@@ -7,7 +7,7 @@ pipeline/   the shell: a lane for each assigned partition, and the loop. Declare
 adapters/   each knows one library and no other adapter: humanstandard (httpx), kafka (aiokafka),
             telemetry (structlog, prometheus-client), web (aiohttp).
 sandbox/    a simulated API, an embedded broker and sample traffic, for newcomers and tests.
-settings.py environment to frozen settings. app.py builds and joins everything. cli.py: commands, exit codes.
+settings.py environment to frozen settings. app*.py build and join everything. cli.py: commands, exit codes.
 
 Imports point one way: domain <- flow <- pipeline <- app -> adapters; tests/test_layers.py holds that.
 Start reading at pipeline/ports.py (what comes in and goes out), then flow/ledger.py (what is promised),

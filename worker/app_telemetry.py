@@ -9,7 +9,7 @@ from prometheus_client import disable_created_metrics
 
 from worker import __version__
 from worker.adapters.telemetry import Infos, Telemetry
-from worker.adapters.telemetry.otlp import mistakes
+from worker.otlp_checks import mistakes
 from worker.settings import SettingsError
 
 if TYPE_CHECKING:

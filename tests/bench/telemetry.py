@@ -20,6 +20,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from prometheus_client import disable_created_metrics
 
 from tests.adapters.sample_facts import DECIDED, INFOS, LANE, STATUS
 from worker.adapters.telemetry import Telemetry
@@ -144,5 +145,6 @@ def rows(chosen: argparse.Namespace) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    disable_created_metrics()  # type: ignore[no-untyped-call] # as the worker does
     for row in rows(options()):
         print(row)  # noqa: T201 - the figures are the output

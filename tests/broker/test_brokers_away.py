@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
+import orjson
 import pytest
 
 from tests.broker.kafka import KafkaCluster
-from tests.broker.ports import LOOPBACK
 from tests.broker.scene import scene
 from tests.broker.traffic import tracks
 from tests.broker.waiting import wait_until
@@ -23,15 +22,11 @@ SEED = 20261122
 EVENTS = 20
 
 
-async def readiness(worker: WorkerProcess) -> list[str] | None:
+async def reasons(worker: WorkerProcess) -> list[str] | None:
     """Its reasons for not being ready; None before it listens."""
     assert worker.process.alive, worker.process.tail()
-    try:
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://{LOOPBACK}:{worker._port}/readyz")
-    except httpx.TransportError:
-        return None
-    return [each["reason"] for each in answer.json()["reasons"]]
+    status, body = await worker.readiness()
+    return [each["reason"] for each in orjson.loads(body)["reasons"]] if status else None
 
 
 async def test_a_worker_that_starts_before_the_brokers_waits_for_them(tmp_path: Path) -> None:
@@ -45,7 +40,7 @@ async def test_a_worker_that_starts_before_the_brokers_waits_for_them(tmp_path: 
 
             async def both_have_tried() -> bool:
                 said = [worker.process.output.read_bytes() for worker in (waits, told_to_stop)]
-                ready = [await readiness(worker) for worker in (waits, told_to_stop)]
+                ready = [await reasons(worker) for worker in (waits, told_to_stop)]
                 return ready == [["starting"]] * 2 and all(b"Unable connect" in text for text in said)
 
             await wait_until("both have tried, and say that they are starting", both_have_tried, 30)

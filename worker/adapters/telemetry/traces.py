@@ -63,6 +63,7 @@ class _Open:
     """A span that has not ended; `began` is Unix nanoseconds. `topic`: where its outcome goes, once there is one."""
 
     span: Span
+    span_id: str
     context: Context
     partition: int
     began: int
@@ -148,7 +149,7 @@ class Traces:
             own.trace_state.to_header() or None,
         )
         if span.is_recording():
-            self._spans[context.span_id] = _Open(span, set_span_in_context(span), partition, began)
+            self._spans[context.span_id] = _Open(span, context.span_id, set_span_in_context(span), partition, began)
         return context
 
     # Facts.
@@ -156,23 +157,32 @@ class Traces:
     def _of(self, trace: TraceContext | None) -> _Open | None:
         return self._spans.get(trace.span_id) if trace is not None else None
 
-    def _child(self, parent: _Open, name: str, seconds: float, kind: SpanKind, attributes: Attributes = None) -> Span:
-        """Begin a span that lasted for so long, until now; whoever asked for it ends it."""
-        began = self._clock() - _nano(seconds)
-        return self._tracer.start_span(name, parent.context, kind, attributes, start_time=began)
+    def _child(
+        self,
+        parent: _Open,
+        name: str,
+        seconds: float,
+        kind: SpanKind,
+        attributes: Attributes = None,
+        *,
+        error_type: str | None = None,
+    ) -> None:
+        """Draw what has lasted for so long, until now."""
+        now = self._clock()
+        span = self._tracer.start_span(name, parent.context, kind, attributes, start_time=now - _nano(seconds))
+        if error_type is not None:
+            _failed(span, error_type)
+        span.end(now)
 
     def _call_finished(self, fact: f.CallFinished) -> None:
-        if (parent := self._of(fact.trace)) is None:
-            return
-        outcome = {"track_intake.outcome": fact.outcome}
-        span = self._child(parent, fact.operation, fact.seconds, SpanKind.CLIENT, outcome)
-        if fact.outcome not in _WENT_WELL:
-            _failed(span, fact.outcome)
-        span.end(self._clock())
+        if (parent := self._of(fact.trace)) is not None:
+            outcome = {"track_intake.outcome": fact.outcome}
+            error_type = None if fact.outcome in _WENT_WELL else fact.outcome
+            self._child(parent, fact.operation, fact.seconds, SpanKind.CLIENT, outcome, error_type=error_type)
 
     def _quota_waited(self, fact: f.QuotaWaited) -> None:
         if (parent := self._of(fact.trace)) is not None:
-            self._child(parent, "wait for quota", fact.seconds, SpanKind.INTERNAL).end(self._clock())
+            self._child(parent, "wait for quota", fact.seconds, SpanKind.INTERNAL)
 
     def _retry_scheduled(self, fact: f.RetryScheduled) -> None:
         if (open_ := self._of(fact.trace)) is not None:
@@ -198,7 +208,7 @@ class Traces:
         open_.span.set_attributes({"track_intake.outcome": fact.outcome, "track_intake.tracks_left": fact.tracks_left})
         if fact.outcome != "complete":
             _failed(open_.span, fact.outcome)
-        self._end(fact.trace)
+        self._end(open_)
 
     def _track_decided(self, fact: f.TrackDecided) -> None:
         if (open_ := self._of(fact.trace)) is None:
@@ -228,7 +238,7 @@ class Traces:
 
     def _tracks_committed(self, fact: f.TracksCommitted) -> None:
         for trace in fact.traces:
-            if trace is None or (open_ := self._of(trace)) is None:
+            if (open_ := self._of(trace)) is None:
                 continue
             attributes = {
                 "messaging.system": "kafka",
@@ -236,31 +246,26 @@ class Traces:
                 "messaging.operation.name": "send",
                 "messaging.destination.name": open_.topic,
             }
-            sent = self._child(open_, f"send {open_.topic}", fact.seconds, SpanKind.PRODUCER, attributes)
-            sent.end(self._clock())
-            self._end(trace)
+            self._child(open_, f"send {open_.topic}", fact.seconds, SpanKind.PRODUCER, attributes)
+            self._end(open_)
 
     def _lane_sealed(self, fact: f.LaneSealed) -> None:
         """What it had begun is nobody's any more: the next owner begins anew."""
-        for span_id, open_ in list(self._spans.items()):
+        for open_ in list(self._spans.values()):
             if open_.partition == fact.partition:
                 open_.span.set_attribute("track_intake.given_up", fact.cause)
-                self._end_span(span_id)
+                self._end(open_)
 
-    def _end(self, trace: TraceContext | None) -> None:
-        if trace is not None:
-            self._end_span(trace.span_id)
-
-    def _end_span(self, span_id: str) -> None:
-        open_ = self._spans.pop(span_id)
+    def _end(self, open_: _Open) -> None:
+        del self._spans[open_.span_id]
         open_.span.end(max(open_.began, self._clock()))  # the clock may have been set back
 
     # End.
 
     async def close(self) -> None:
         """End what is open, and wait a little for the exporter to send the last spans; a collector may be away."""
-        for span_id in list(self._spans):
-            self._end_span(span_id)
+        for open_ in list(self._spans.values()):
+            self._end(open_)
         flushed, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def flush() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from worker.settings_checks import plain_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +30,11 @@ def mistakes(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Tell what cannot be used, one line each that begins with the variable's name and never quotes its value."""
     found: list[str] = []
     endpoint, headers = _holding(environ, _ENDPOINTS), _holding(environ, _HEADERS)
-    if endpoint is not None and not _is_address(environ[endpoint]):
-        found.append(f"{endpoint}: expected an http or https address without user, password, query and fragment")
+    if endpoint is not None:
+        try:
+            plain_http_url(environ[endpoint])
+        except ValueError as refusal:
+            found.append(f"{endpoint}: {refusal}")
     if headers is not None and not all(map(_is_header, environ[headers].split(","))):
         found.append(f"{headers}: expected name=value, comma separated, the values percent-encoded")
     sampler = environ.get(SAMPLER, "").lower()
@@ -42,15 +47,6 @@ def mistakes(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _holding(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if environ.get(name)), None)
-
-
-def _is_address(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return sound and "@" not in parts.netloc and not parts.query and not parts.fragment
 
 
 def _is_header(member: str) -> bool:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.util.re import parse_env_headers
 
-from worker.adapters.telemetry.otlp import mistakes
 from worker.cli import Exit
+from worker.otlp_checks import mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
