@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,20 +80,32 @@ def test_without_time_it_says_what_is_missing_and_keeps_the_logs(tmp_path: Path)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for children under /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_worker_too(number: signal.Signals, tmp_path: Path) -> None:
-    environment = hostile(TMPDIR=str(tmp_path))
-    with subprocess.Popen(DEMO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while "Act 1" not in process.stdout.readline():
-            assert process.poll() is None
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        while process.poll() is None:
-            process.send_signal(number)  # impatience changes nothing
-        said, complaint = process.communicate(timeout=30)
-    assert process.returncode == 128 + number, said + complaint
-    assert complaint.endswith(f"{number.name}: stopped, and everything that was started has ended.\n")
+    said = tmp_path / "said"  # not a pipe, which would stop a demo that complains of each signal
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with (
+        said.open("wb") as complaints,
+        subprocess.Popen(
+            DEMO, env=hostile(TMPDIR=str(scratch)), stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            while "Act 1" not in process.stdout.readline():
+                assert process.poll() is None
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            until = time.monotonic() + 30
+            while process.poll() is None and time.monotonic() < until:
+                process.send_signal(number)  # impatience changes nothing
+        finally:
+            process.kill()
+    assert (process.returncode, said.read_text()) == (
+        128 + number,
+        f"\n{number.name}: stopped, and everything that was started has ended.\n",
+    )
     assert children
     assert not any(Path(f"/proc/{child}").exists() for child in children)
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,53 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import worker
 from worker.sandbox.interruption import Interrupted, until_signalled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ROOT = Path(worker.__file__).parents[1]
+# A process that is signalled again before every line of what catches signals, and of what sets their handlers.
+RELENTLESS = """
+import asyncio, os, signal, sys
+
+from worker.sandbox import interruption
+
+number, begun = signal.Signals[sys.argv[1]], False
+
+def trace(frame, event, arg):
+    code = frame.f_code
+    if begun and event == "line" and (
+        code.co_filename == interruption.__file__ or code.co_name == "remove_signal_handler"
+    ):
+        os.kill(os.getpid(), number)
+    return trace
+
+async def work():
+    global begun
+    begun = True
+    os.kill(os.getpid(), number)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        print("cleaned up", flush=True)
+
+sys.settrace(trace)
+try:
+    asyncio.run(interruption.until_signalled(work()))
+except interruption.Interrupted as interrupted:
+    print(interrupted, flush=True)
+"""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TURNS = 10  # of the loop, in which a signal to ourselves certainly arrives
@@ -68,3 +107,23 @@ async def test_a_cancellation_that_no_signal_caused_stays_one() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await until_signalled(work())
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_there_is_no_moment_at_which_a_further_signal_cuts_the_cleaning_up(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", RELENTLESS, number.name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"cleaned up\n{number.name}\n", "")
+
+
+async def test_a_flood_of_signals_is_not_complained_of(capfd: pytest.CaptureFixture[str]) -> None:
+    """The loop's own handlers complain of each signal beyond some hundred, which filled a pipe that nobody read."""
+
+    async def work() -> None:
+        for _ in range(5000):
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    with pytest.raises(Interrupted):
+        await until_signalled(work())
+    assert capfd.readouterr() == ("", "")

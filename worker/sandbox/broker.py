@@ -10,12 +10,12 @@ What it can: produce and fetch, consumer groups, plain commits with their metada
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from worker.sandbox.interruption import signals_held_back
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
 
 try:
@@ -36,8 +36,9 @@ class EmbeddedBroker:
     """Listens on a free port of the loopback from its creation until `close`. Raises KafkaException if it cannot."""
 
     def __init__(self, topics: Iterable[str] = ()) -> None:
-        # The cluster lives as long as the client that asked for it.
-        with _signals_held_back():
+        # The cluster lives as long as the client that asked for it. A signal that interrupts the cluster's poll ends
+        # the cluster and frees it; closing it then hangs or crashes.
+        with signals_held_back():
             self._client = Producer({"test.mock.num.brokers": 1, "log_level": _LOG_ERRORS_ONLY})
             brokers = self._client.list_topics(timeout=_ASK_SECONDS).brokers.values()
         self.address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
@@ -62,19 +63,3 @@ class EmbeddedBroker:
     def close(self) -> None:
         """End the cluster; everything on it is gone."""
         self._client.close()
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Start threads that no signal reaches, since they inherit our mask.
-
-    A signal that interrupts the mock cluster's poll ends the cluster and frees it; closing it then hangs or crashes.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
