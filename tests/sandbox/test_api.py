@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.children import started
 from worker.sandbox.api import FaultSwitches, SimulatedApi, SimulationConfig, Trouble
 from worker.sandbox.api.config import CATALOGUE
 from worker.sandbox.api.findings import WINDOWS, Findings
@@ -242,7 +242,7 @@ def test_an_address_names_its_scenario_or_draws_it_from_the_catalogue() -> None:
 
 def test_as_a_process_it_says_where_it_listens_and_ends_on_sigterm() -> None:
     command = [sys.executable, "-m", "worker.sandbox.api", "--port", "0", "--service-seconds", "0", "--no-retry-after"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with started(command) as process:
         assert process.stdout is not None
         addresses = orjson.loads(process.stdout.readline())
         assert addresses["generation_1"] == addresses["address"] + "/api/v1"

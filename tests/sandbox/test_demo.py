@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.children import started
 from worker.sandbox import demo
 from worker.sandbox.process import WorkerEndedError, WorkerProcess
 from worker.sandbox.screen import LiveScreen, PlainScreen, Progress, drawn, line, screen_for
@@ -83,22 +84,14 @@ def test_a_signal_ends_the_worker_too(number: signal.Signals, tmp_path: Path) ->
     said = tmp_path / "said"  # not a pipe, which would stop a demo that complains of each signal
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with (
-        said.open("wb") as complaints,
-        subprocess.Popen(
-            DEMO, env=hostile(TMPDIR=str(scratch)), stdout=subprocess.PIPE, stderr=complaints, text=True
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            while "Act 1" not in process.stdout.readline():
-                assert process.poll() is None
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            until = time.monotonic() + 30
-            while process.poll() is None and time.monotonic() < until:
-                process.send_signal(number)  # impatience changes nothing
-        finally:
-            process.kill()
+    with said.open("wb") as complaints, started(DEMO, env=hostile(TMPDIR=str(scratch)), stderr=complaints) as process:
+        assert process.stdout is not None
+        while b"Act 1" not in process.stdout.readline():
+            assert process.poll() is None
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        until = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < until:
+            process.send_signal(number)  # impatience changes nothing
     assert (process.returncode, said.read_text()) == (
         128 + number,
         f"\n{number.name}: stopped, and everything that was started has ended.\n",

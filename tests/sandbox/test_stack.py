@@ -15,6 +15,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from tests.children import started
 from worker.sandbox.broker import PARTITIONS, EmbeddedBroker
 from worker.sandbox.stack import as_text, run
 from worker.sandbox.surroundings import Sandbox, environment
@@ -38,9 +39,7 @@ def sandbox(**changes: Any) -> Sandbox:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_serves_what_it_says_until_a_signal(number: signal.Signals) -> None:
-    with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
-        [*COMMAND, "--json", "--generation", "2", "--time-scale", "100"], stdout=subprocess.PIPE, cwd=ROOT
-    ) as process:
+    with started([*COMMAND, "--json", "--generation", "2", "--time-scale", "100"], cwd=ROOT) as process:
         assert process.stdout is not None
         said = orjson.loads(process.stdout.readline())
         told = load(said["environment"], env_file=None).settings
