@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 TESTS = Path(__file__).parent
 CONTRACT = "tests/contract/test_source_and_publisher.py::test_a_seek_back_delivers_again[kafka]"
@@ -27,6 +32,16 @@ def test_the_suites_share_one_broker() -> None:
         Path("conftest.py"): 1,
         Path("broker/test_security.py"): 1,  # the secured one, for scenes on it
     }
+
+
+def test_the_last_resort_against_a_hang_comes_after_every_tests_own_limit(
+    request: pytest.FixtureRequest,
+) -> None:
+    marked = re.compile(r"@pytest\.mark\.timeout\((\d+)\)")
+    limits = [int(seconds) for path in TESTS.rglob("*.py") for seconds in marked.findall(path.read_text())]
+    limits.append(int(request.config.getini("timeout")))
+    assert len(limits) > 1
+    assert max(limits) + 60 <= request.config.getini("faulthandler_timeout")
 
 
 def test_without_java_a_broker_test_fails_and_says_what_to_install(tmp_path: Path) -> None:
