@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_analyst import FakeAnalyst
 from tests.fake_broker import Step, Way
-from tests.fakes import HEARTBEAT_SECONDS
+from tests.fakes import HEARTBEAT_SECONDS, FakeSource
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, stand_still, until, virtual
 from worker.flow.publication import Committed
@@ -102,6 +102,35 @@ async def test_a_stop_while_a_lane_opens_ends_at_once() -> None:
     scene.broker.away = False
     scene.worker()
     await scene.decided()
+
+
+class Silent(FakeSource):
+    """Its broker answers so many questions and no more, like one behind a client that was closed under a request."""
+
+    answers = 0
+
+    async def reach(self, error: type[Exception]) -> None:
+        if self.answers == 0:
+            await asyncio.get_running_loop().create_future()
+        self.answers -= 1
+        await super().reach(error)
+
+
+@pytest.mark.parametrize("answers", [0, 1, 2])  # who writes, where the last one left, where the reset setting says
+@virtual
+async def test_a_stop_waits_for_no_answer_that_an_opening_lane_asked_for(answers: int) -> None:
+    """Seen as SIGTERM in the first second after an assignment: the process outlived it by the 10 s of an ask."""
+    scene = Scene()
+    worker = scene.worker()
+    source = Silent(scene.broker, "silent")
+    source.answers = answers
+    worker.source = worker.worker._source = source
+    await until(lambda: worker.worker.status().lanes)
+    await elapse(1)
+    began = now()
+    async with asyncio.timeout(60):
+        assert await worker.stop() == 0
+    assert now() - began < 1
 
 
 @virtual

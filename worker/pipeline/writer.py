@@ -93,6 +93,7 @@ class Writer:
         self._publisher: Publisher | None = None
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
+        self._waits: set[asyncio.Timeout] = set()
         self._fenced = False
         self.assigned = asyncio.Event()
         self.committed: Committed | None = None
@@ -111,6 +112,8 @@ class Writer:
         """Settle nothing more; what is under way returns ENDED."""
         self._end.set()
         self.assigned.set()
+        for wait in self._waits:
+            wait.reschedule(self._loop.time())
 
     async def close(self) -> None:
         """Give up the publisher."""
@@ -127,7 +130,7 @@ class Writer:
         self.committed = committed = await self._take_over()
         if committed is not None:
             return decode(committed.offset, committed.metadata)
-        return CommitPoint(await self._source.seek(self._partition, None))
+        return CommitPoint(await self._until_ended(self._source.seek(self._partition, None)))
 
     async def is_still_ours(self) -> bool:
         """Whether the commit point is the one we wrote. Asks until Kafka answers, or until ended.
@@ -135,10 +138,10 @@ class Writer:
         A broker may show what our last transaction committed a moment late. Only the last one: a transaction cannot
         begin before its predecessor has ended everywhere. And nobody but us ever wrote the one before the last.
         """
-        found = await self._insisting(lambda: self._source.committed(self._partition))
+        found = await self._insisting(self._read_committed)
         while found != self.committed and found == self._committed_before and not self._end.is_set():
             await asyncio.sleep(LATE_SECONDS)
-            found = await self._insisting(lambda: self._source.committed(self._partition))
+            found = await self._insisting(self._read_committed)
         self.progress.went_well()
         return found == self.committed
 
@@ -203,14 +206,31 @@ class Writer:
         if self._end.is_set():  # sealed while the old one closed: a new one would fence the next owner
             return None
         self._publisher = self._new_publisher(self._partition)
-        await self._publisher.start()
-        return await self._source.committed(self._partition)
+        await self._until_ended(self._publisher.start())
+        return await self._read_committed()
+
+    async def _read_committed(self) -> Committed | None:
+        return await self._until_ended(self._source.committed(self._partition))
+
+    async def _until_ended(self, answer: Awaitable[Answer]) -> Answer:
+        """Wait for an answer of Kafka's, but not beyond our end; then raise TimeoutError.
+
+        It may never come: a client that was closed meanwhile, since the process stops, asks again until it gives up.
+        """
+        async with asyncio.timeout(0 if self._end.is_set() else None) as wait:
+            self._waits.add(wait)
+            try:
+                return await answer
+            finally:
+                self._waits.discard(wait)
 
     async def _insisting(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
         """Ask Kafka until it answers; None when ended."""
         while not self._end.is_set():
             try:
                 return await ask()
+            except TimeoutError:
+                return None  # ended
             except (PublishFailedError, FencedError, SourceFailedError) as exc:
                 self.progress.failed(str(exc))
                 self._observe(CommitFinished(self._partition, "failed", 0, 0.0, str(exc)))
