@@ -12,7 +12,7 @@ from tests.fakes import HEARTBEAT_SECONDS, FakeSource
 from tests.pipeline.scene import Scene
 from tests.virtual_time import elapse, stand_still, until, virtual
 from worker.flow.publication import Committed
-from worker.pipeline.facts import CommitFinished, LaneSealed, Stopped, Stopping
+from worker.pipeline.facts import CommitFinished, LaneSealed, RebalanceFinished, Stopped, Stopping
 
 
 def now() -> float:
@@ -108,15 +108,17 @@ class Silent(FakeSource):
     """Its broker answers so many questions and no more, like one behind a client that was closed under a request."""
 
     answers = 0
+    seconds = 0.0  # that each takes
 
     async def reach(self, error: type[Exception]) -> None:
+        await elapse(self.seconds)
         if self.answers == 0:
             await asyncio.get_running_loop().create_future()
         self.answers -= 1
         await super().reach(error)
 
 
-@pytest.mark.parametrize("answers", [0, 1, 2])  # who writes, where the last one left, where the reset setting says
+@pytest.mark.parametrize("answers", [1, 2])  # after who writes: where the last one left, where the reset setting says
 @virtual
 async def test_a_stop_waits_for_no_answer_that_an_opening_lane_asked_for(answers: int) -> None:
     """Seen as SIGTERM in the first second after an assignment: the process outlived it by the 10 s of an ask."""
@@ -131,6 +133,40 @@ async def test_a_stop_waits_for_no_answer_that_an_opening_lane_asked_for(answers
     async with asyncio.timeout(60):
         assert await worker.stop() == 0
     assert now() - began < 1
+
+
+@virtual
+async def test_a_lane_that_was_ended_while_it_became_the_writer_asks_nothing_more() -> None:
+    scene = Scene()
+    worker = scene.worker()
+    source = Silent(scene.broker, "silent")
+    source.answers, source.seconds = 1, 3.0
+    worker.source = worker.worker._source = source
+    began = now()
+    await until(lambda: worker.worker.status().lanes)
+    async with asyncio.timeout(60):
+        assert await worker.stop() == 0
+    assert source.answers == 0
+    assert now() - began < 5
+
+
+@virtual
+async def test_a_stop_waits_for_no_answer_that_a_lane_asked_for_when_it_came_back() -> None:
+    scene = Scene()
+    worker = scene.worker()
+    source = Silent(scene.broker, "silent")
+    source.answers = 1000
+    worker.source = worker.worker._source = source
+    scene.submit("track")
+    await scene.decided()
+    source.answers = 0
+    scene.broker.group.rebalance()
+    await until(lambda: len(worker.seen(RebalanceFinished)) == 2)
+    began = now()
+    async with asyncio.timeout(60):
+        assert await worker.stop() == 0
+    assert now() - began < 1
+    assert worker.worker.status().lanes == ()
 
 
 @virtual

@@ -206,14 +206,14 @@ class Writer:
         if self._end.is_set():  # sealed while the old one closed: a new one would fence the next owner
             return None
         self._publisher = self._new_publisher(self._partition)
-        await self._until_ended(self._publisher.start())
+        await self._publisher.start()  # to its own bound: aiokafka, cancelled here, would leave a connection open
         return await self._read_committed()
 
     async def _read_committed(self) -> Committed | None:
         return await self._until_ended(self._source.committed(self._partition))
 
     async def _until_ended(self, answer: Awaitable[Answer]) -> Answer:
-        """Wait for an answer of Kafka's, but not beyond our end; then raise TimeoutError.
+        """Wait for what the source was asked, but not beyond our end; then raise TimeoutError.
 
         It may never come: a client that was closed meanwhile, since the process stops, asks again until it gives up.
         """
@@ -230,9 +230,10 @@ class Writer:
             try:
                 return await ask()
             except TimeoutError:
-                return None  # ended
+                if not self._end.is_set():
+                    raise
             except (PublishFailedError, FencedError, SourceFailedError) as exc:
                 self.progress.failed(str(exc))
                 self._observe(CommitFinished(self._partition, "failed", 0, 0.0, str(exc)))
-            await asyncio.sleep(RECOVERY_SECONDS)
+                await asyncio.sleep(RECOVERY_SECONDS)
         return None
